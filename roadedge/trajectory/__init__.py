@@ -1,0 +1,1 @@
+"""GPS points in, and the rasters that a network sees of them."""
