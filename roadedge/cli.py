@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -18,6 +19,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+Verbose = Annotated[bool, typer.Option("-v", "--verbose", help="Show the traceback of an error.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout and nothing else.")]
 
 
@@ -42,6 +44,49 @@ def _options(
     version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")] = False,
 ) -> None:
     """Options of every command."""
+
+
+@app.command()
+def train(
+    data: Annotated[list[Path] | None, typer.Argument(help="Folder data sets; none: the built-in city.")] = None,
+    recipe: Annotated[str | None, typer.Option(help="A recipe: a TOML file, or the name of one in training/.")] = None,
+    model: Annotated[str | None, typer.Option(help="Network to train; `roadedge models` lists them.")] = None,
+    inputs: Annotated[str | None, typer.Option(help="image,trajectory (default), image, or trajectory.")] = None,
+    steps: Annotated[int | None, typer.Option(help="Updates of the weights.")] = None,
+    epochs: Annotated[float | None, typer.Option(help="Passes over the training samples, instead of --steps.")] = None,
+    batch: Annotated[int | None, typer.Option(help="Samples per update.")] = None,
+    crop: Annotated[int | None, typer.Option("--crop", "--size", help="Side of the training squares, pixels.")] = None,
+    lr: Annotated[float | None, typer.Option(help="Peak learning rate.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Of all randomness.")] = None,
+    precision: Annotated[str | None, typer.Option(help="auto, bf16 or fp32.")] = None,
+    init: Annotated[str | None, typer.Option(help="Start from the weights of this .pt; what did not fit is listed.")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Continue the run in -o, or the newest one, exactly.")] = False,
+    threads: Annotated[int | None, typer.Option(help="Threads of torch; default all.")] = None,
+    output: Annotated[Path | None, typer.Option("-o", "--output", help="Run folder; default runs/train/NAME.")] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Empty a run folder that is in the way.")] = False,
+    dump_recipe: Annotated[bool, typer.Option("--dump-recipe", help="Print the recipe as TOML and stop.")] = False,
+    as_json: Json = False,
+    quiet: Annotated[bool, typer.Option("-q", "--quiet", help="No progress.")] = False,
+    verbose: Verbose = False,
+) -> None:
+    """Train a network on folders of image, trajectory and mask, or on the built-in city."""
+    from roadedge.training.session import Session
+
+    session = Session.plan(
+        data or [], recipe, output, resume, overwrite, init, epochs,
+        model=model, inputs=tuple(inputs.split(",")) if inputs else None, steps=steps, batch=batch, crop=crop, lr=lr,
+        seed=seed, precision=precision,
+    )  # fmt: skip
+    if dump_recipe:
+        print(session.toml(), end="")
+        return
+    result = session.run(threads=threads, report=(lambda text: None) if quiet else say, progress=not quiet)
+    if as_json:
+        print_json(result)
+        return
+    say(f"best G_IoU {100 * result['best_g_iou']:.2f} at step {result['best_step']} on the samples set aside")
+    say(f"Results saved to {result['folder']}")
+    say(f"Next: roadedge export {result['best']}")
 
 
 def main(arguments: list[str] | None = None) -> int:

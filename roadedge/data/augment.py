@@ -1,0 +1,164 @@
+"""Paired augmentation: image, second modality and mask move together; colours change on the image alone."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from roadedge.data.corrupt import Corruption, corrupt
+from roadedge.data.folder import LabelledSample
+from roadedge.sample import Sample
+from roadedge.trajectory import augment as gps
+
+
+@dataclass(frozen=True, slots=True)
+class AugmentSpec:
+    """Probabilities and ranges of one training draw; all lengths in pixels of the network's grid unless named."""
+
+    scale: tuple[float, float] = (0.75, 1.33)  # of the ground sample distance, log-uniform
+    rotate_p: float = 0.3  # by any angle; else by quarter turns
+    colour: float = 0.2  # half width of gain, contrast and gamma jitter
+    fog_p: float = 0.1
+    trees_p: float = 0.1
+    density_p: float = 0.35
+    density: tuple[float, float] = (0.001, 1.0)  # share of the points kept, log-uniform
+    perturb_m: float = 2.0
+    perturb_p: float = 0.15
+    shift_m: float = 2.0
+    shift_p: float = 0.15
+    omission_p: float = 0.15
+    drop_second_p: float = 0.2
+    drop_image_p: float = 0.05
+
+
+def draw_crop(
+    item: LabelledSample, crop: int, gsd_m: float | None, spec: AugmentSpec, rng: np.random.Generator
+) -> tuple[Sample, NDArray[np.uint8]]:
+    """One random square of a labelled sample, turned, flipped, scaled, recoloured and corrupted.
+
+    Args:
+        item: image, second modality and truth.
+        crop: side of the square in pixels of the network's grid.
+        gsd_m: of the network; None leaves the sample's own.
+        spec: probabilities and ranges.
+        rng: all randomness comes from here.
+
+    Returns:
+        A sample of crop x crop pixels, on the network's grid already (its `gsd_m` is None), and its truth
+        (crop, crop) uint8 with 128 where the square leaves the image.
+    """
+    sample = item.sample
+    own = sample.gsd_m if sample.gsd_m is not None and gsd_m is not None else None
+    step = (gsd_m / own if own and gsd_m else 1.0) * float(np.exp(rng.uniform(*np.log(spec.scale))))  # source px per crop px
+    matrix = _placement(sample.size, crop, step, spec, rng)
+    metres = own * step if own else None  # of a crop pixel, scale jitter included
+    moved = moved_sample(sample, matrix, crop)
+    mask = moved_mask(item.mask, matrix, crop)
+    moved = _degraded(_recoloured(moved, spec, rng), mask, spec, metres, rng)
+    return moved, mask
+
+
+def moved_sample(sample: Sample, matrix: NDArray[np.float64], side: int) -> Sample:
+    """Resample to a square by `matrix` (2, 3): corner coordinates of the source → of the square. Points move along."""
+    import cv2
+
+    inner = _between_centres(matrix)
+    image = sample.image
+    if image is not None:
+        image = cv2.warpAffine(image, inner, (side, side), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101)
+    second = sample.second
+    if second is not None and sample.has_points:
+        xy = second[:, :2] @ matrix[:, :2].T + matrix[:, 2]
+        inside = ((xy >= 0) & (xy < side)).all(1)
+        second = np.concatenate([xy, second[:, 2:]], 1)[inside]
+    elif second is not None:
+        second = cv2.warpAffine(second, inner, (side, side), flags=cv2.INTER_LINEAR)
+    return Sample(image, second, (side, side), id=sample.id)
+
+
+def moved_mask(mask: NDArray[np.uint8], matrix: NDArray[np.float64], side: int) -> NDArray[np.uint8]:
+    """The truth on the same square: road where the resampled share is at least a half, 128 outside and where ignored."""
+    import cv2
+
+    inner = _between_centres(matrix)
+    road = cv2.warpAffine((mask == 255).astype(np.uint8) * 255, inner, (side, side), flags=cv2.INTER_LINEAR)
+    known = cv2.warpAffine((mask != 128).astype(np.uint8), inner, (side, side), flags=cv2.INTER_NEAREST)
+    return np.where(known == 0, 128, np.where(road >= 128, 255, 0)).astype(np.uint8)
+
+
+def _placement(
+    size: tuple[int, int], crop: int, step: float, spec: AugmentSpec, rng: np.random.Generator
+) -> NDArray[np.float64]:
+    """(2, 3) matrix, source → square, that keeps the square inside the image as far as it fits."""
+    angle = rng.uniform(0, 2 * np.pi) if rng.random() < spec.rotate_p else rng.integers(4) * np.pi / 2
+    cos, sin = np.cos(angle), np.sin(angle)
+    turn = np.array([[cos, -sin], [sin, cos]]) @ np.diag([rng.choice([-1.0, 1.0]), 1.0]) / step
+    reach = crop * step * (abs(cos) + abs(sin)) / 2  # half the side of the turned square's bounding box, in source pixels
+    centre = [
+        rng.uniform(reach, length - reach) if length > 2 * reach else length / 2 for length in (size[1], size[0])
+    ]
+    return np.concatenate([turn, (crop / 2 - turn @ np.array(centre))[:, None]], 1)
+
+
+def _between_centres(matrix: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The same map for OpenCV, which counts from pixel centres."""
+    offset = matrix[:, :2] @ np.array([0.5, 0.5]) + matrix[:, 2] - 0.5
+    return np.concatenate([matrix[:, :2], offset[:, None]], 1)
+
+
+def _recoloured(sample: Sample, spec: AugmentSpec, rng: np.random.Generator) -> Sample:
+    import cv2
+
+    if sample.image is None or spec.colour == 0:
+        return sample
+    contrast = 1 + rng.uniform(-spec.colour, spec.colour)
+    gamma = np.exp(rng.uniform(-spec.colour, spec.colour))
+    gains = 1 + rng.uniform(-spec.colour, spec.colour) / 2 + rng.uniform(-spec.colour, spec.colour, 3) / 3
+    levels = np.linspace(0, 1, 256)[:, None] ** gamma
+    table = np.clip(((levels - 0.4) * contrast + 0.4) * gains * 255, 0, 255).astype(np.uint8)
+    image = cv2.LUT(sample.image, np.ascontiguousarray(table[None]))
+    if rng.random() < 0.1:
+        image = cv2.GaussianBlur(image, (3, 3), rng.uniform(0.3, 1.0))
+    return _with(sample, image=image)
+
+
+def _degraded(
+    sample: Sample, mask: NDArray[np.uint8], spec: AugmentSpec, metres: float | None, rng: np.random.Generator
+) -> Sample:
+    if rng.random() < spec.trees_p:
+        sample = corrupt(sample, Corruption("trees", rng.uniform(0.05, 0.4)), rng, mask)
+    if rng.random() < spec.fog_p:
+        sample = corrupt(sample, Corruption("fog", rng.uniform(0.3, 1.0)), rng, mask)
+    if sample.second is not None and sample.has_points:
+        sample = _with(sample, second=_points(sample.second, sample.size[0], spec, metres, rng))
+    dropped = rng.random()
+    if dropped < spec.drop_second_p:
+        return _with(sample, second=None)
+    if dropped < spec.drop_second_p + spec.drop_image_p and sample.second is not None:
+        return _with(sample, image=None)
+    return sample
+
+
+def _points(
+    points: NDArray[Any], side: int, spec: AugmentSpec, metres: float | None, rng: np.random.Generator
+) -> NDArray[Any]:
+    """GPS augmentations in an order: thin, omit, perturb, shift."""
+    pixels = 1.0 / metres if metres else 2.0  # per metre
+    if rng.random() < spec.density_p:
+        points = gps.density(points, rng, spec.density)
+    if rng.random() < spec.omission_p:
+        points = gps.omission(points, rng, side)
+    if rng.random() < spec.perturb_p:
+        points = gps.perturbation(points, rng, spec.perturb_m * pixels)
+    if rng.random() < spec.shift_p:
+        points = gps.shift(points, rng, spec.shift_m * pixels)
+    return points
+
+
+def _with(sample: Sample, **changes: Any) -> Sample:
+    import dataclasses
+
+    return dataclasses.replace(sample, **changes)

@@ -1,0 +1,1 @@
+"""Road maps: tiles, blending and writers of whole scenes. Empty until maps are built."""

@@ -1,0 +1,145 @@
+"""Training batches as a pure function of (recipe, step, rank), so that a resumed run sees what it would have seen."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from roadedge.data.augment import draw_crop
+from roadedge.data.city import City
+from roadedge.data.folder import FolderDataset, LabelledSample, hold_out, read_entry
+from roadedge.errors import DataError
+from roadedge.preprocess import Feeds, preprocess
+from roadedge.spec import ModelSpec
+from roadedge.training.recipe import Recipe
+
+CITY_TILE = 512
+CITY_VALIDATION_SEED = 7919  # no training city has it
+CACHE_BYTES = 4 << 30
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """`feeds` of `preprocess`, stacked over the samples, and `target` (N, H, W) uint8 with 128 ignored."""
+
+    feeds: Feeds
+    target: NDArray[np.uint8]
+
+
+class Pool:
+    """Labelled samples that can be drawn by index, read once and kept while memory allows."""
+
+    def __init__(self, name: str, weight: float, readers: list[Callable[[], LabelledSample]]) -> None:
+        self.name, self.weight, self.readers = name, weight, readers
+        self._kept: OrderedDict[int, LabelledSample] = OrderedDict()
+        self._bytes = 0
+        self._lock = threading.Lock()
+
+    def __len__(self) -> int:
+        """Count of samples."""
+        return len(self.readers)
+
+    def __getitem__(self, index: int) -> LabelledSample:
+        """Read or remember one sample."""
+        with self._lock:
+            if index in self._kept:
+                self._kept.move_to_end(index)
+                return self._kept[index]
+        item = self.readers[index]()
+        with self._lock:
+            self._kept[index] = item
+            self._bytes += _bytes_of(item)
+            while self._bytes > CACHE_BYTES and len(self._kept) > 1:
+                self._bytes -= _bytes_of(self._kept.popitem(last=False)[1])
+        return item
+
+
+def training_pools(recipe: Recipe, folders: list[Path]) -> tuple[list[Pool], Pool]:
+    """The pools to train on and the one to choose checkpoints by.
+
+    The latter holds the places set aside by `recipe.hold_out`, or windows of a city of another seed where nothing is.
+    """
+    pools, aside = [], []
+    for folder in folders:
+        dataset = FolderDataset(folder, "train")
+        entries, held = hold_out(dataset.entries, recipe.hold_out.get(folder.name, 0))
+        pools.append(Pool(folder.name, recipe.weights.get(folder.name, 1.0), [_reader(e) for e in entries]))
+        aside += [_reader(e) for e in held]
+    unknown = set(recipe.hold_out) - {f.name for f in folders}
+    if unknown and folders:
+        raise DataError(f"the recipe sets places aside of {sorted(unknown)}, which is not among the data sets given")
+    if recipe.city > 0 or not folders:
+        weight = recipe.city if recipe.city > 0 else 1.0
+        seeds = [recipe.seed * 1000 + i for i in range(recipe.city_seeds)]
+        pools.append(Pool("city", weight, city_readers(seeds, recipe.city_tiles, recipe.gsd_m)))
+    if not aside:
+        aside = list(city_readers([CITY_VALIDATION_SEED], min(16, recipe.evaluate_most), recipe.gsd_m))
+    return [p for p in pools if len(p)], Pool("validation", 1.0, aside[: recipe.evaluate_most])
+
+
+def city_readers(seeds: list[int], tiles: int, gsd_m: float, side: int = CITY_TILE) -> list[Callable[[], LabelledSample]]:
+    """Readers of `tiles` windows of the built-in cities of these seeds, spread so that no two overlap."""
+    cities = [City(seed, gsd_m) for seed in seeds]
+
+    def reader(index: int) -> Callable[[], LabelledSample]:
+        city, nth = cities[index % len(cities)], index // len(cities)
+        x, y = (nth % 32) * 3 * side, (nth // 32) * 3 * side
+
+        def read() -> LabelledSample:
+            tile = city.window(x, y, side, side)
+            name = f"city{seeds[index % len(seeds)]}_{x}_{y}"
+            return LabelledSample(city.sample(x, y, side, side), tile.mask, name, "train")
+
+        return read
+
+    return [reader(i) for i in range(tiles)]
+
+
+def make_batch(recipe: Recipe, spec: ModelSpec, pools: list[Pool], step: int, rank: int = 0) -> Batch:
+    """The batch of one step. Nothing but the arguments decides what it holds."""
+    rng = np.random.default_rng([recipe.seed, step, rank])
+    shares = np.array([p.weight * len(p) if p.name != "city" else 0.0 for p in pools])
+    total = shares.sum() or 1.0
+    for i, pool in enumerate(pools):  # the city's weight is against all folders together
+        if pool.name == "city":
+            shares[i] = pool.weight * total
+    shares = shares / shares.sum()
+    drawn: list[tuple[Feeds, NDArray[np.uint8]]] = []
+    for _ in range(recipe.batch):
+        pool = pools[int(rng.choice(len(pools), p=shares))]
+        item = pool[int(rng.integers(len(pool)))]
+        sample, mask = draw_crop(item, recipe.crop, recipe.gsd_m, recipe.augment, rng)
+        drawn.append((preprocess(sample, spec), mask))
+    feeds: dict[str, NDArray[Any]] = {name: np.concatenate([f[name] for f, _ in drawn]) for name in spec.inputs}
+    return Batch(feeds, np.stack([mask for _, mask in drawn]))
+
+
+def prefetched(
+    recipe: Recipe, spec: ModelSpec, pools: list[Pool], start: int, stop: int, rank: int = 0
+) -> Iterator[tuple[int, Batch]]:
+    """(step, batch) from `start` up to `stop`, made ahead by two threads, in order."""
+    ahead = 4
+    with ThreadPoolExecutor(2) as executor:
+        waiting = [executor.submit(make_batch, recipe, spec, pools, s, rank) for s in range(start, min(start + ahead, stop))]
+        for step in range(start, stop):
+            batch = waiting.pop(0).result()
+            if step + ahead < stop:
+                waiting.append(executor.submit(make_batch, recipe, spec, pools, step + ahead, rank))
+            yield step, batch
+
+
+def _reader(entry: Any) -> Callable[[], LabelledSample]:
+    return lambda: read_entry(entry)
+
+
+def _bytes_of(item: LabelledSample) -> int:
+    arrays = [item.sample.image, item.sample.second, item.mask]
+    return sum(a.nbytes for a in arrays if a is not None)

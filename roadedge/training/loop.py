@@ -1,0 +1,375 @@
+"""The training loop: one function from recipe and folders to a run folder, resumable to the bit."""
+
+from __future__ import annotations
+
+import copy
+import csv
+import math
+import time
+from collections.abc import Callable
+from contextlib import nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from roadedge.atomic import replacing, write_json, write_text
+from roadedge.environment import environment
+from roadedge.errors import NonFiniteError, SpecMismatchError, UsageError
+from roadedge.metrics.pixel import PixelCounts, count_pixels
+from roadedge.models import create_model
+from roadedge.models.blocks import RoadNet
+from roadedge.postprocess import postprocess
+from roadedge.preprocess import Feeds, preprocess
+from roadedge.spec import ModelSpec
+from roadedge.training.batches import Batch, Pool, prefetched, training_pools
+from roadedge.training.checkpoint import initialise, load_network, read_archive, save_network
+from roadedge.training.losses import road_loss
+from roadedge.training.recipe import Recipe, read_recipe, to_toml
+
+LOG_COLUMNS = ("step", "loss", "lr", "gradient_norm", "images_per_s", "g_iou", "a_iou")
+LOG_EVERY = 25
+Report = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class TrainResult:
+    """Where a run lies and what it reached on the samples set aside."""
+
+    folder: Path
+    best: Path
+    steps: int
+    best_step: int
+    best_g_iou: float
+    seconds: float
+    images_per_s: float
+
+
+class Run:
+    """All that changes during training; `state` and `restore` are its two ends on disk."""
+
+    def __init__(self, recipe: Recipe, spec: ModelSpec) -> None:
+        torch.manual_seed(recipe.seed)
+        self.recipe = recipe
+        self.network = create_model(recipe.model, spec).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.average = copy.deepcopy(self.network).eval().requires_grad_(False)
+        decay = [p for p in self.network.parameters() if p.ndim > 1]
+        plain = [p for p in self.network.parameters() if p.ndim <= 1]  # norms and biases are not decayed
+        kind = torch.optim.AdamW if recipe.optimiser == "adamw" else torch.optim.Adam
+        groups = [{"params": decay, "weight_decay": recipe.weight_decay}, {"params": plain, "weight_decay": 0.0}]
+        self.optimiser = kind(groups, lr=recipe.lr)
+        self.step = 0
+        self.best_step, self.best_g_iou = 0, -1.0
+        self.seconds = 0.0
+
+    def start_from(self, weights: dict[str, Tensor]) -> list[str]:
+        """Copy what fits into the network and its average; return a line for each weight that did not match."""
+        lines = initialise(self.network, weights)
+        self.average.load_state_dict(self.network.state_dict())
+        return lines
+
+    def state(self) -> dict[str, Any]:
+        """All that continuing needs, as tensors and plain values."""
+        return {
+            "recipe": to_toml(self.recipe),
+            "step": self.step,
+            "best_step": self.best_step,
+            "best_g_iou": self.best_g_iou,
+            "seconds": self.seconds,
+            "network": self.network.state_dict(),
+            "average": self.average.state_dict(),
+            "optimiser": self.optimiser.state_dict(),
+        }
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Continue where `state` was taken."""
+        self.network.load_state_dict(state["network"])
+        self.average.load_state_dict(state["average"])
+        self.optimiser.load_state_dict(state["optimiser"])
+        self.step, self.seconds = state["step"], state["seconds"]
+        self.best_step, self.best_g_iou = state["best_step"], state["best_g_iou"]
+
+
+def train(
+    recipe: Recipe,
+    folders: list[Path],
+    output: Path,
+    init: Path | None = None,
+    resume: bool = False,
+    threads: int | None = None,
+    report: Report = print,
+    on_step: Callable[[int, int, float], None] = lambda step, steps, loss: None,
+) -> TrainResult:
+    """Train a network.
+
+    Args:
+        recipe: all settings.
+        folders: folder data sets, whose train splits are used; none means the built-in city.
+        output: run folder; must be empty, or hold a run to resume.
+        init: checkpoint whose fitting weights the network starts from.
+        resume: continue the run in `output` exactly where its last saved state was taken.
+        threads: of torch; default all.
+        report: called with lines of text.
+        on_step: called after each step with (step, steps, loss).
+
+    Raises:
+        NonFiniteError: the loss became NaN or infinite; the step's inputs are in `nonfinite.npz`.
+        DataError, UsageError, OutputError: bad data, options or output.
+    """
+    if threads:
+        torch.set_num_threads(threads)
+    pools, validation = training_pools(recipe, folders)
+    spec = spec_of(recipe, folders, pools)
+    run = Run(recipe, spec)
+    start_run(run, folders, output, init, resume, report)
+    report(", ".join(f"{p.name}: {len(p)} samples" for p in pools) + f"; chosen by {len(validation)} set aside")
+    precision = effective_precision(recipe.precision)
+    report(f"{recipe.model}, {sum(p.numel() for p in run.network.parameters())} parameters, {precision}, channels-last")
+    log = Log(output, run.step)
+    began, first_step = time.perf_counter(), run.step
+    before = run.seconds
+    for step, batch in prefetched(recipe, spec, pools, run.step, recipe.steps):
+        loss, norm = train_step(run, batch, step, precision, output)
+        run.step = step + 1
+        run.seconds = before + time.perf_counter() - began
+        speed = (run.step - first_step) * recipe.batch / (time.perf_counter() - began)
+        on_step(run.step, recipe.steps, loss)
+        due = run.step % recipe.evaluate_every == 0 or run.step == recipe.steps
+        if run.step % LOG_EVERY == 0 or due:
+            row = {"step": run.step, "loss": loss, "lr": rate(recipe, step), "gradient_norm": norm, "images_per_s": speed}
+            if due:
+                row |= choose(run, validation, folders, output, report)
+            log.add(row)
+        if run.step % recipe.save_every == 0 or run.step == recipe.steps:
+            save_state(run, output)
+    log.close()
+    return finish(run, validation, folders, output, report)
+
+
+def train_step(run: Run, batch: Batch, step: int, precision: str, output: Path) -> tuple[float, float]:
+    """One update; returns the loss and the norm of its gradient.
+
+    Raises:
+        NonFiniteError: either is NaN or infinite; the weights are untouched and the inputs saved.
+    """
+    recipe, network = run.recipe, run.network
+    for group in run.optimiser.param_groups:
+        group["lr"] = rate(recipe, step)
+    network.train()
+    feeds = {name: torch.from_numpy(value) for name, value in batch.feeds.items()}
+    low = torch.autocast("cpu", torch.bfloat16) if precision == "bf16" else nullcontext()
+    with low:
+        logits = network(feeds)["logits"]
+    loss = road_loss(logits, torch.from_numpy(batch.target), recipe.dice) + network.penalty()
+    run.optimiser.zero_grad(set_to_none=True)
+    loss.backward()  # type: ignore[no-untyped-call]
+    norm = nn.utils.clip_grad_norm_(network.parameters(), recipe.clip or math.inf)
+    if not (torch.isfinite(loss) and torch.isfinite(norm)):
+        kept = output / "nonfinite.npz"
+        with replacing(kept) as temporary:
+            np.savez_compressed(temporary, target=batch.target, step=step, **batch.feeds)
+        raise NonFiniteError(
+            f"the loss became {loss.item()} (gradient norm {norm.item()}) at step {step}; its inputs are in {kept}; "
+            "lower the learning rate or look at that batch"
+        )
+    run.optimiser.step()
+    update_average(run.average, network, min(recipe.ema, (step + 1) / (step + 10)))
+    return loss.item(), norm.item()
+
+
+@torch.no_grad()
+def update_average(average: nn.Module, network: nn.Module, decay: float) -> None:
+    """Exponential moving average of weights and of the norms' statistics; counters are copied."""
+    for mine, theirs in zip(average.state_dict().values(), network.state_dict().values(), strict=True):
+        if mine.dtype.is_floating_point:
+            mine.lerp_(theirs, 1 - decay)
+        else:
+            mine.copy_(theirs)
+
+
+def rate(recipe: Recipe, step: int) -> float:
+    """Learning rate of a step: linear warm-up, then half a cosine down to 1 % of the peak."""
+    if step < recipe.warmup_steps:
+        return recipe.lr * (step + 1) / recipe.warmup_steps
+    share = (step - recipe.warmup_steps) / max(1, recipe.steps - recipe.warmup_steps)
+    return recipe.lr * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * min(1.0, share))))
+
+
+def effective_precision(asked: str) -> str:
+    """`bf16` or `fp32`; `auto` takes bf16 where the processor computes in it, else fp32."""
+    if asked != "auto":
+        return asked
+    capable = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()  # type: ignore[no-untyped-call]
+    return "bf16" if capable else "fp32"
+
+
+def spec_of(recipe: Recipe, folders: list[Path], pools: list[Pool]) -> ModelSpec:
+    """The ModelSpec that this training makes true: its band of ground sample distances and of densities included."""
+    low, high = recipe.augment.scale
+    densities = [d for pool in pools for d in (density_per_mpx(pool[i]) for i in range(0, len(pool), 7)) if d]
+    band = None
+    if densities and "trajectory" in recipe.inputs:
+        band = (min(densities) * recipe.augment.density[0], max(densities))
+    return ModelSpec(
+        recipe.model,
+        recipe.inputs,
+        gsd_m=recipe.gsd_m,
+        gsd_band_m=(round(recipe.gsd_m * low, 4), round(recipe.gsd_m * high, 4)),
+        density_band_per_mpx=band,
+        licence=recipe.licence,
+        semi_synthetic="trajectory" in recipe.inputs,
+    )
+
+
+def density_per_mpx(item: Any) -> float | None:
+    """GPS points per megapixel of one labelled sample, None where it has no points."""
+    sample = item.sample
+    return len(sample.second) / (sample.size[0] * sample.size[1]) * 1e6 if sample.has_points else None
+
+
+@torch.no_grad()
+def predict(network: RoadNet, feeds: Feeds) -> Feeds:
+    """Probabilities (N, H, W) uint8 as the exported graph gives them."""
+    logits = network({name: torch.from_numpy(value) for name, value in feeds.items()})["logits"]
+    return {"probability": (torch.sigmoid(logits.float()[:, 0]) * 255 + 0.5).to(torch.uint8).numpy()}
+
+
+def validate(network: RoadNet, validation: Pool) -> PixelCounts:
+    """Count pixels of the samples set aside, each through preprocess, network and postprocess at its own size."""
+    counts = []
+    for i in range(len(validation)):
+        item = validation[i]
+        mask = postprocess(predict(network, preprocess(item.sample, network.spec)), network.spec, item.sample)
+        counts.append(count_pixels(mask.mask, item.mask))
+    return PixelCounts.stack(counts)
+
+
+def choose(run: Run, validation: Pool, folders: list[Path], output: Path, report: Report) -> dict[str, float]:
+    """Score the averaged network on what was set aside; keep it as `best.pt` where it is the best so far."""
+    counts = validate(run.average, validation)
+    scores = {"g_iou": float(counts.g_iou), "a_iou": float(counts.a_iou)}
+    better = scores["g_iou"] > run.best_g_iou
+    if better:
+        run.best_step, run.best_g_iou = run.step, scores["g_iou"]
+        save_network(output / "best.pt", run.average, provenance(run, folders, scores))
+    mark = " (best)" if better else ""
+    report(f"step {run.step}: G_IoU {100 * scores['g_iou']:.2f} on {len(validation)} samples set aside{mark}")
+    return scores
+
+
+def provenance(run: Run, folders: list[Path], scores: dict[str, float]) -> dict[str, Any]:
+    """Where weights come from, as JSON values."""
+    return {
+        "recipe": to_toml(run.recipe),
+        "data": [folder.name for folder in folders] or ["built-in city"],
+        "steps": run.step,
+        "seconds": round(run.seconds, 1),
+        "chosen_by": {key: round(value, 6) for key, value in scores.items()},
+        "semi_synthetic": run.network.spec.semi_synthetic,
+        "environment": environment(),
+    }
+
+
+def save_state(run: Run, output: Path) -> None:
+    """Write what `--resume` reads, whole or not at all."""
+    with replacing(output / "state.pt") as temporary:
+        torch.save(run.state(), temporary)
+
+
+def start_run(
+    run: Run, folders: list[Path], output: Path, init: Path | None, resume: bool, report: Report
+) -> None:
+    """Make or reopen the run folder; load the weights to start from.
+
+    Raises:
+        UsageError: the folder holds something, or nothing to resume.
+        SpecMismatchError: the run to resume was made by another recipe.
+    """
+    state = output / "state.pt"
+    if resume:
+        if not state.exists():
+            raise UsageError(f"there is no run to resume in {output}: {state.name} is missing; leave --resume out")
+        content = read_archive(state)
+        if content["recipe"] != to_toml(run.recipe):
+            raise SpecMismatchError(f"{output} was trained by another recipe than this one; resume it with its recipe.toml")
+        run.restore(content)
+        report(f"resumed {output} at step {run.step}")
+        return
+    if output.is_dir() and any(output.iterdir()):
+        raise UsageError(f"{output} is not empty; choose another -o/--output, --resume it, or pass --overwrite")
+    write_text(output / "recipe.toml", to_toml(run.recipe))
+    write_json(output / "data.json", {"folders": [str(path) for path in folders]})
+    write_json(output / "env.json", environment())
+    if init is not None:
+        network, _ = load_network(init)
+        lines = run.start_from(network.state_dict())
+        report(f"started from {init}: {len(lines)} weights did not match" + "".join(f"\n  {line}" for line in lines))
+
+
+def recipe_of_run(output: Path) -> Recipe:
+    """The recipe that a run folder was started with."""
+    return read_recipe(output / "recipe.toml")
+
+
+def finish(run: Run, validation: Pool, folders: list[Path], output: Path, report: Report) -> TrainResult:
+    """Last checkpoint, curves, panels and metrics of a run."""
+    from roadedge.training.pictures import draw_curves, draw_panels
+
+    save_network(output / "last.pt", run.average, provenance(run, folders, {"g_iou": run.best_g_iou}))
+    draw_curves(output / "log.csv", output / "curves.png")
+    best, _ = load_network(output / "best.pt")
+    panels = [validation[i] for i in range(min(run.recipe.panels, len(validation)))]
+    draw_panels(best, panels, output / "panels")
+    speed = run.step * run.recipe.batch / max(run.seconds, 1e-9)
+    result = TrainResult(output, output / "best.pt", run.step, run.best_step, run.best_g_iou, run.seconds, speed)
+    write_json(
+        output / "metrics.json",
+        {
+            "schema_version": 1,
+            "steps": run.step,
+            "seconds": run.seconds,
+            "images_per_s": speed,
+            "best_step": run.best_step,
+            "best_g_iou_set_aside": run.best_g_iou,
+            "semi_synthetic": run.network.spec.semi_synthetic,
+        },
+    )
+    return result
+
+
+class Log:
+    """log.csv and, where TensorBoard is installed, its event files. Rows after the resumed step are cut."""
+
+    def __init__(self, folder: Path, step: int) -> None:
+        self.path = folder / "log.csv"
+        self.rows: list[dict[str, Any]] = []
+        if step and self.path.exists():
+            with self.path.open(newline="") as file:
+                self.rows = [row for row in csv.DictReader(file) if int(row["step"]) <= step]
+        self.board: Any = None
+        try:
+            from torch.utils.tensorboard import SummaryWriter
+
+            self.board = SummaryWriter(str(folder / "tensorboard"), purge_step=step)  # type: ignore[no-untyped-call]
+        except ImportError:
+            pass  # log.csv and curves.png say the same; the `train` extra brings TensorBoard
+
+    def add(self, row: dict[str, Any]) -> None:
+        """Append a row and write the table anew."""
+        self.rows.append({key: round(v, 7) if isinstance(v, float) else v for key, v in row.items()})
+        with replacing(self.path) as temporary, temporary.open("w", newline="") as file:
+            table = csv.DictWriter(file, LOG_COLUMNS)
+            table.writeheader()
+            table.writerows(self.rows)
+        if self.board is not None:
+            for key, value in row.items():
+                if key != "step":
+                    self.board.add_scalar(key, value, row["step"])
+
+    def close(self) -> None:
+        """Flush TensorBoard."""
+        if self.board is not None:
+            self.board.close()

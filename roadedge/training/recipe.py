@@ -1,0 +1,137 @@
+"""A training recipe: a TOML file read into a frozen dataclass, so that a run can be repeated from one page."""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from roadedge.data.augment import AugmentSpec
+from roadedge.errors import RecipeError
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """All settings of one run. Steps count optimiser updates; shares and weights need not sum to one."""
+
+    name: str = "roadedge-s"
+    model: str = "roadedge-s"
+    inputs: tuple[str, ...] = ("image", "trajectory")
+    gsd_m: float = 0.46
+    steps: int = 4000
+    batch: int = 8
+    crop: int = 256
+    optimiser: str = "adamw"
+    lr: float = 2e-3
+    weight_decay: float = 0.02
+    warmup_steps: int = 200
+    ema: float = 0.999
+    clip: float = 2.0
+    dice: float = 1.0
+    precision: str = "auto"  # bf16 where the processor has it; fp32, bf16
+    seed: int = 0
+    city: float = 0.0  # weight of the built-in city beside the folders' 1.0; alone where there are no folders
+    city_tiles: int = 256  # how many 512 x 512 windows of it are drawn from
+    city_seeds: int = 16
+    weights: dict[str, float] = field(default_factory=dict)  # of a folder by its name; default 1.0
+    hold_out: dict[str, int] = field(default_factory=dict)  # places set aside of a folder's train split, to choose by
+    evaluate_every: int = 500
+    evaluate_most: int = 48  # samples
+    save_every: int = 250
+    panels: int = 6
+    licence: str = ""
+    augment: AugmentSpec = field(default_factory=AugmentSpec)
+
+    def __post_init__(self) -> None:
+        for name in ("steps", "batch", "crop", "evaluate_every", "save_every"):
+            if getattr(self, name) < 1:
+                raise RecipeError(f"{name} must be at least 1, got {getattr(self, name)}")
+        if self.crop % 32:
+            raise RecipeError(f"crop must be a multiple of 32, got {self.crop}")
+        if self.optimiser not in ("adam", "adamw"):
+            raise RecipeError(f"optimiser must be adam or adamw, got {self.optimiser!r}")
+        if self.precision not in ("auto", "bf16", "fp32"):
+            raise RecipeError(f"precision must be auto, bf16 or fp32, got {self.precision!r}")
+        if not self.lr > 0:
+            raise RecipeError(f"lr must be positive, got {self.lr}")
+
+
+def read_recipe(path: str | Path) -> Recipe:
+    """Read a TOML file.
+
+    Raises:
+        RecipeError: missing, not TOML, an unknown key or a value of the wrong type; the message names it.
+    """
+    try:
+        values = tomllib.loads(Path(path).read_text())
+    except OSError as error:
+        raise RecipeError(f"cannot read the recipe {path}: {error.strerror or error}") from error
+    except tomllib.TOMLDecodeError as error:
+        raise RecipeError(f"{path} is not TOML: {error}") from error
+    return recipe_from(values, str(path))
+
+
+def recipe_from(values: dict[str, Any], where: str = "the recipe") -> Recipe:
+    """Check plain values and make a Recipe of them; raises RecipeError."""
+    plain = dict(values)
+    if isinstance(plain.get("augment"), dict):
+        plain["augment"] = _checked(AugmentSpec, plain["augment"], f"[augment] of {where}")
+    recipe: Recipe = _checked(Recipe, plain, where)
+    return recipe
+
+
+def override(recipe: Recipe, **changes: Any) -> Recipe:
+    """The recipe with the given settings changed; None means unchanged."""
+    return dataclasses.replace(recipe, **{key: value for key, value in changes.items() if value is not None})
+
+
+def to_toml(recipe: Recipe) -> str:
+    """The recipe as TOML text that `read_recipe` reads back as the same value."""
+    tables: list[str] = []
+    lines: list[str] = []
+    for f in dataclasses.fields(recipe):
+        value = getattr(recipe, f.name)
+        if dataclasses.is_dataclass(value) or isinstance(value, dict):
+            inner = value if isinstance(value, dict) else {g.name: getattr(value, g.name) for g in dataclasses.fields(value)}
+            if inner:
+                tables.append("\n".join([f"\n[{f.name}]", *(f"{key} = {_literal(v)}" for key, v in inner.items())]))
+        else:
+            lines.append(f"{f.name} = {_literal(value)}")
+    return "\n".join(lines + tables) + "\n"
+
+
+def _literal(value: Any) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, tuple):
+        return "[" + ", ".join(_literal(v) for v in value) + "]"
+    if isinstance(value, str):
+        import json
+
+        return json.dumps(value)
+    return repr(value)
+
+
+def _checked(kind: type[Any], values: dict[str, Any], where: str) -> Any:
+    defaults = kind()
+    known = {f.name for f in dataclasses.fields(kind)}
+    unknown = sorted(set(values) - known)
+    if unknown:
+        raise RecipeError(f"{where} has the unknown keys {unknown}; known are {sorted(known)}")
+    plain = {}
+    for key, value in values.items():
+        want = getattr(defaults, key)
+        given = tuple(value) if isinstance(value, list) else value
+        if isinstance(want, float) and type(given) is int:
+            given = float(given)
+        if type(given) is not type(want):
+            raise RecipeError(f"{where} has {key} = {value!r}; expected {type(want).__name__} such as {want!r}")
+        plain[key] = given
+    return kind(**plain)

@@ -1,0 +1,151 @@
+"""What `roadedge train` does around the loop: which recipe, which data, which folder, and a bar to look at."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import shutil
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from roadedge.errors import DataError, MissingExtraError, UsageError
+from roadedge.resources import recipe_path
+from roadedge.run_folder import newest_run, open_run_folder
+from roadedge.training.recipe import Recipe, override, read_recipe, to_toml
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """A planned training run."""
+
+    recipe: Recipe
+    folders: tuple[Path, ...]
+    output: Path | None
+    resume: bool = False
+    overwrite: bool = False
+    init: str | None = None
+
+    @classmethod
+    def plan(
+        cls,
+        data: list[Path],
+        recipe: str | None,
+        output: Path | None,
+        resume: bool,
+        overwrite: bool,
+        init: str | None,
+        epochs: float | None,
+        **changes: Any,
+    ) -> Session:
+        """Settle all that the command line leaves open; nothing is written.
+
+        Args:
+            data: folder data sets.
+            recipe: a file or the name of a carried recipe.
+            output: run folder.
+            resume: take recipe and data from the run folder.
+            overwrite: empty the run folder first.
+            init: checkpoint or network name to start from.
+            epochs: instead of steps.
+            changes: fields of Recipe, None for unchanged.
+
+        Raises:
+            UsageError, RecipeError, DataError: options that do not go together, a bad recipe, a missing folder.
+        """
+        if resume:
+            return cls._resumed(data, recipe, output, overwrite or init is not None, changes)
+        chosen = read_recipe(recipe_path("training", recipe)) if recipe else Recipe()
+        if changes.get("model") and not recipe:
+            changes["name"] = changes["model"]
+        chosen = override(chosen, **changes)
+        missing = [str(folder) for folder in data if not folder.is_dir()]
+        if missing:
+            raise DataError(f"there is no data set folder {missing[0]}")
+        if epochs is not None:
+            if changes.get("steps"):
+                raise UsageError("--steps and --epochs say the same thing; give one of them")
+            chosen = override(chosen, steps=max(1, round(epochs * _count(data, chosen) / chosen.batch)))
+        return cls(chosen, tuple(data), output, False, overwrite, init)
+
+    @classmethod
+    def _resumed(
+        cls, data: list[Path], recipe: str | None, output: Path | None, conflicting: bool, changes: dict[str, Any]
+    ) -> Session:
+        if recipe or conflicting or any(value is not None for value in changes.values()):
+            raise UsageError("--resume continues a run as it was started; leave the other settings out")
+        folder = output or newest_run("train", "state.pt")
+        if folder is None or not (folder / "state.pt").exists():
+            where = folder or "runs/train"
+            raise UsageError(f"there is no run to resume in {where}: no state.pt is there; leave --resume out")
+        stored = json.loads((folder / "data.json").read_text())["folders"]
+        return cls(read_recipe(folder / "recipe.toml"), tuple(data) or tuple(map(Path, stored)), folder, True)
+
+    def toml(self) -> str:
+        """The recipe as it will be run."""
+        return to_toml(self.recipe)
+
+    def run(self, threads: int | None, report: Callable[[str], None], progress: bool) -> dict[str, Any]:
+        """Train; returns the result as JSON values."""
+        try:
+            from roadedge.training.loop import train
+        except ImportError as error:
+            raise MissingExtraError("torch", "train", "training") from error
+        if self.resume and self.output is not None:
+            folder = self.output.resolve()
+        else:
+            folder = open_run_folder("train", self.recipe.name, self.output, self.overwrite)
+        init = None
+        if self.init is not None:
+            from roadedge.weights import find_checkpoint
+
+            init = find_checkpoint(self.init)
+        data = [path.resolve() for path in self.folders]
+        bar = Bar(self.recipe.steps, enabled=progress and sys.stderr.isatty())
+        try:
+            with bar:
+                result = train(self.recipe, data, folder, init, self.resume, threads, report, bar.step)
+        except BaseException:
+            if not any(folder.glob("*.pt")) and not (folder / "nonfinite.npz").exists():
+                shutil.rmtree(folder, ignore_errors=True)  # nothing was learnt: leave no empty run behind
+            raise
+        return {key: str(v) if isinstance(v, Path) else v for key, v in dataclasses.asdict(result).items()}
+
+
+class Bar:
+    """A progress bar with the time left and the loss, on a terminal only."""
+
+    def __init__(self, steps: int, enabled: bool) -> None:
+        self.progress: Any = None
+        if enabled:
+            from rich.console import Console
+            from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+            columns = ("train", BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), TextColumn("{task.fields[loss]}"))
+            self.progress = Progress(*columns, console=Console(stderr=True), transient=True)
+            self.task = self.progress.add_task("train", total=steps, loss="")
+
+    def __enter__(self) -> Bar:
+        """Show it."""
+        if self.progress is not None:
+            self.progress.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Take it away."""
+        if self.progress is not None:
+            self.progress.stop()
+
+    def step(self, step: int, steps: int, loss: float) -> None:
+        """Move on."""
+        if self.progress is not None:
+            self.progress.update(self.task, completed=step, total=steps, loss=f"loss {loss:.3f}")
+
+
+def _count(data: list[Path], recipe: Recipe) -> int:
+    from roadedge.data.folder import FolderDataset, hold_out
+
+    count = sum(len(hold_out(FolderDataset(f, "train").entries, recipe.hold_out.get(f.name, 0))[0]) for f in data)
+    return count or recipe.city_tiles
