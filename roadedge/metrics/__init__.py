@@ -1,0 +1,1 @@
+"""How good a mask is: counts of pixels, scores made of them, and how sure they are."""
