@@ -56,13 +56,16 @@ def fit(size: tuple[int, int], gsd_m: float | None, spec: ModelSpec, overlap: fl
     return Fit((height, width), spec.size, tuple((y, x) for y in rows for x in columns))
 
 
-def preprocess(sample: Sample, spec: ModelSpec, strict: bool = False) -> Feeds:
+def preprocess(
+    sample: Sample, spec: ModelSpec, strict: bool = False, second: NDArray[np.uint8] | None = None
+) -> Feeds:
     """What the network is fed for one sample.
 
     Args:
         sample: a missing modality becomes its blank: zeros for the second, the training mean for the image.
         spec: of the network.
         strict: a ground sample distance outside the trained band is an error, not a warning.
+        second: what `draw_second` gave for this sample; a stream draws it apart, to time it. Default: drawn here.
 
     Returns:
         For each of `spec.inputs` an array (N, H, W, C) uint8, N windows (one for a network of any size).
@@ -74,9 +77,24 @@ def preprocess(sample: Sample, spec: ModelSpec, strict: bool = False) -> Feeds:
     lay = fit(sample.size, sample.gsd_m, spec)
     planes: Feeds = {}
     for name in spec.inputs:
-        plane = _image(sample, lay.grid, spec) if name == "image" else _second(sample, lay.grid, spec)
+        if name == "image":
+            plane = _image(sample, lay.grid, spec)
+        else:
+            plane = (draw_second(sample, spec) if second is None else second)[..., None]
         planes[name] = _windows(plane, lay)
     return planes
+
+
+def draw_second(sample: Sample, spec: ModelSpec) -> NDArray[np.uint8]:
+    """The second modality on the network's grid: (h, w) uint8, `Fit.grid`; zeros where the sample has none."""
+    grid = fit(sample.size, sample.gsd_m, spec).grid
+    if sample.second is None:
+        return np.zeros(grid, np.uint8)
+    if sample.has_points:
+        scale = np.array([grid[1] / sample.size[1], grid[0] / sample.size[0]])
+        points = sample.second[:, :2] if sample.size == grid else sample.second[:, :2] * scale
+        return rasterize(points, grid, spec.heatmap)
+    return resample(sample.second, grid)
 
 
 def check_band(gsd_m: float | None, spec: ModelSpec, strict: bool = False) -> None:
@@ -107,16 +125,6 @@ def _image(sample: Sample, grid: tuple[int, int], spec: ModelSpec) -> NDArray[np
     if sample.image is None:
         return np.full((*grid, 3), np.array(spec.blank_rgb, np.uint8))
     return resample(sample.image, grid)
-
-
-def _second(sample: Sample, grid: tuple[int, int], spec: ModelSpec) -> NDArray[np.uint8]:
-    if sample.second is None:
-        return np.zeros((*grid, 1), np.uint8)
-    if sample.has_points:
-        scale = np.array([grid[1] / sample.size[1], grid[0] / sample.size[0]])
-        points = sample.second[:, :2] if sample.size == grid else sample.second[:, :2] * scale
-        return rasterize(points, grid, spec.heatmap)[..., None]
-    return resample(sample.second, grid)[..., None]
 
 
 def _windows(plane: NDArray[np.uint8], lay: Fit) -> NDArray[np.uint8]:
