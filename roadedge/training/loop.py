@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from roadedge.atomic import replacing, write_json, write_text
 from roadedge.environment import environment
 from roadedge.errors import NonFiniteError, SpecMismatchError, UsageError
-from roadedge.metrics.pixel import PixelCounts, count_pixels
+from roadedge.metrics.pixel import PixelCounts, count_pixels, global_iou, mean_sample_iou
 from roadedge.models import create_model
 from roadedge.models.blocks import RoadNet
 from roadedge.postprocess import postprocess
@@ -60,7 +60,7 @@ class Run:
         plain = [p for p in self.network.parameters() if p.ndim <= 1]  # norms and biases are not decayed
         kind = torch.optim.AdamW if recipe.optimiser == "adamw" else torch.optim.Adam
         groups = [{"params": decay, "weight_decay": recipe.weight_decay}, {"params": plain, "weight_decay": 0.0}]
-        self.optimiser = kind(groups, lr=recipe.lr)
+        self.optimiser = kind(groups, lr=recipe.lr, fused=True)
         self.step = 0
         self.best_step, self.best_g_iou = 0, -1.0
         self.seconds = 0.0
@@ -183,10 +183,11 @@ def train_step(run: Run, batch: Batch, step: int, precision: str, output: Path) 
 @torch.no_grad()
 def update_average(average: nn.Module, network: nn.Module, decay: float) -> None:
     """Exponential moving average of weights and of the norms' statistics; counters are copied."""
-    for mine, theirs in zip(average.state_dict().values(), network.state_dict().values(), strict=True):
-        if mine.dtype.is_floating_point:
-            mine.lerp_(theirs, 1 - decay)
-        else:
+    pairs = list(zip(average.state_dict().values(), network.state_dict().values(), strict=True))
+    floating = [(mine, theirs) for mine, theirs in pairs if mine.dtype.is_floating_point]
+    torch._foreach_lerp_([mine for mine, _ in floating], [theirs for _, theirs in floating], 1 - decay)
+    for mine, theirs in pairs:
+        if not mine.dtype.is_floating_point:
             mine.copy_(theirs)
 
 
@@ -237,20 +238,20 @@ def predict(network: RoadNet, feeds: Feeds) -> Feeds:
     return {"probability": (torch.sigmoid(logits.float()[:, 0]) * 255 + 0.5).to(torch.uint8).numpy()}
 
 
-def validate(network: RoadNet, validation: Pool) -> PixelCounts:
+def validate(network: RoadNet, validation: Pool) -> list[PixelCounts]:
     """Count pixels of the samples set aside, each through preprocess, network and postprocess at its own size."""
     counts = []
     for i in range(len(validation)):
         item = validation[i]
         mask = postprocess(predict(network, preprocess(item.sample, network.spec)), network.spec, item.sample)
         counts.append(count_pixels(mask.mask, item.mask))
-    return PixelCounts.stack(counts)
+    return counts
 
 
 def choose(run: Run, validation: Pool, folders: list[Path], output: Path, report: Report) -> dict[str, float]:
     """Score the averaged network on what was set aside; keep it as `best.pt` where it is the best so far."""
     counts = validate(run.average, validation)
-    scores = {"g_iou": float(counts.g_iou), "a_iou": float(counts.a_iou)}
+    scores = {"g_iou": global_iou(counts), "a_iou": mean_sample_iou(counts)}
     better = scores["g_iou"] > run.best_g_iou
     if better:
         run.best_step, run.best_g_iou = run.step, scores["g_iou"]
