@@ -171,6 +171,7 @@ CORRUPTIONS: dict[str, Callable[[Sample, float, np.random.Generator, Mask | None
     "points": points,
     "shift": shift,
 }
+CHANGES = {"fog": "image", "trees": "image", "points": "second", "shift": "second"}  # the modality that each touches
 
 
 def _smooth_noise(size: tuple[int, int], rng: np.random.Generator) -> NDArray[np.float32]:
