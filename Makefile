@@ -28,8 +28,8 @@ format: $(VENV)/.test
 	$(RUN) -m ruff check --fix .
 	$(RUN) -m ruff format .
 
-gpu: $(VENV)/.test
-	PYTHON=$(RUN) bash benchmarks/gpu.sh
+gpu: # installs nothing: a GPU machine brings its own torch
+	PYTHON="$(if $(wildcard $(RUN)),$(RUN),$(PYTHON))" bash benchmarks/gpu.sh
 
 clean:
 	rm -rf build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
@@ -42,7 +42,7 @@ $(RUN):
 	$(PYTHON) -m venv $(VENV)
 
 $(VENV)/.demo: pyproject.toml constraints.txt | $(RUN)
-	@echo "installing roadedge, OpenVINO and PyAV into $(VENV) (about 150 MB to fetch)" >&2
+	@echo "installing roadedge[openvino,video] into $(VENV)" >&2
 	$(INSTALL) -e '.[openvino,video]'
 	@touch $@
 
