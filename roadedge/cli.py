@@ -89,6 +89,69 @@ def train(
     say(f"Next: roadedge export {result['best']}")
 
 
+@app.command("eval")
+def evaluate(
+    model: Annotated[str, typer.Argument(help="A .pt or .onnx file, or the name of a carried network.")],
+    data: Annotated[list[str], typer.Argument(help="Folder data sets; `city` or `city:SEED` is the built-in city.")],
+    split: Annotated[str, typer.Option(help="train, val, or all.")] = "val",
+    inputs: Annotated[str, typer.Option(help="Fed are both, image, or trajectory; the rest is blank.")] = "both",
+    corruptions: Annotated[
+        list[str] | None, typer.Option("--corrupt", help="fog:0.8, trees:0.3, points:0.05, shift:10; several in order.")
+    ] = None,
+    panels: Annotated[int, typer.Option(help="Panels of the worst samples.")] = 8,
+    backend: Annotated[str, typer.Option(help="auto, torch, onnxruntime or openvino.")] = "auto",
+    precision: Annotated[str | None, typer.Option(help="What must be computed in; default the back-end's own.")] = None,
+    threads: Annotated[int | None, typer.Option(help="Threads of the back-end.")] = None,
+    threshold: Annotated[float | None, typer.Option(help="On the probability; default the model's.")] = None,
+    bootstrap: Annotated[int, typer.Option(help="Draws of places for the 95 % interval; 0 for none.")] = 1000,
+    seed: Annotated[int, typer.Option(help="Of corruptions and bootstrap.")] = 0,
+    windows: Annotated[int, typer.Option(help="Windows of 512 pixels of a built-in city.")] = 32,
+    second: Annotated[str | None, typer.Option(help="Raster folder of a LiDAR network, such as lidar_height.")] = None,
+    measured: Annotated[
+        bool, typer.Option("--measured-trajectories", help="The points come from real receivers: not semi-synthetic.")
+    ] = False,
+    strict: Annotated[bool, typer.Option("--strict", help="Stop at a bad sample or an untrained resolution.")] = False,
+    output: Annotated[Path | None, typer.Option("-o", "--output", help="Run folder; default runs/eval/NAME.")] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Empty a run folder that is in the way.")] = False,
+    as_json: Json = False,
+    quiet: Annotated[bool, typer.Option("-q", "--quiet", help="No progress.")] = False,
+    verbose: Verbose = False,
+) -> None:
+    """Score a network on labelled data by the path that is deployed, with panels of the worst samples."""
+    from roadedge.data.corrupt import parse_corruptions
+    from roadedge.evaluation import EvalSettings, evaluate_model, print_table
+
+    settings = EvalSettings(
+        split, inputs, parse_corruptions(corruptions or []), threshold, seed, bootstrap, panels, windows, second,
+        measured, strict,
+    )  # fmt: skip
+    result = evaluate_model(model, data, settings, backend, precision, threads, output, overwrite, progress=not quiet)
+    if as_json:
+        print_json(result.to_dict())
+    else:
+        print_table(result)
+    for failure in result.failures:
+        say(f"failed: {failure.set} {failure.id}: {failure.error}")
+    say(f"Results saved to {result.output}")
+    result.check_complete()
+
+
+@app.command()
+def models(
+    count: Annotated[bool, typer.Option("--count", help="Count the costs afresh with torch.")] = False,
+    as_json: Json = False,
+    verbose: Verbose = False,
+) -> None:
+    """List the networks: paper, inputs, parameters, multiply-adds, licence."""
+    from roadedge.models.catalogue import listed, print_table
+
+    entries = listed(count)
+    if as_json:
+        print_json([entry.to_dict() for entry in entries])
+    else:
+        print_table(entries)
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line and return its exit code: one sentence for an error that we know, a traceback with -v else."""
     arguments = sys.argv[1:] if arguments is None else arguments

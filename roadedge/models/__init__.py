@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from roadedge.errors import UnknownNameError
+from roadedge.errors import SpecMismatchError, UnknownNameError
 from roadedge.spec import ModelSpec
 
 if TYPE_CHECKING:
@@ -19,10 +19,17 @@ def _roadedge(spec: ModelSpec) -> RoadNet:
     return RoadEdgeNet(spec, SIZES[spec.name])
 
 
+def _cmipnet(spec: ModelSpec) -> RoadNet:
+    from roadedge.models.cmipnet import CMIPNet
+
+    return CMIPNet(spec)
+
+
 MODELS: dict[str, Callable[[ModelSpec], RoadNet]] = {
     "roadedge-n": _roadedge,
     "roadedge-s": _roadedge,
     "roadedge-m": _roadedge,
+    "cmipnet": _cmipnet,
 }
 
 
@@ -35,7 +42,10 @@ def create_model(name: str, spec: ModelSpec | None = None) -> RoadNet:
 
     Raises:
         UnknownNameError: no such network.
+        SpecMismatchError: more inputs than the two that our networks fuse.
     """
     if name not in MODELS:
         raise UnknownNameError("model", name, MODELS)
+    if spec is not None and len(spec.inputs) > 2:
+        raise SpecMismatchError(f"{name} has one or two inputs, got {spec.inputs}; leave one out")
     return MODELS[name](dataclasses.replace(spec, name=name) if spec is not None else ModelSpec(name))

@@ -174,6 +174,7 @@ class RoadEdgeNet(RoadNet):
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
         nn.init.normal_(self.head.weight, std=0.01)
+        assert self.head.bias is not None
         nn.init.constant_(self.head.bias, -1.5)  # the prior: about a fifth of the pixels is road
 
     def forward(self, feeds: dict[str, Tensor]) -> dict[str, Tensor]:

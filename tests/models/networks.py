@@ -1,0 +1,31 @@
+"""What the tests of networks share: feeds, and weights as training might have left them."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from roadedge.models.blocks import RoadNet
+
+
+def random_feeds(network: RoadNet, height: int, width: int, batch: int = 2) -> dict[str, Tensor]:
+    """Uniform grey levels for each input of the network."""
+    generator = torch.Generator().manual_seed(height * 1000 + width)
+    channels = {name: 3 if name == "image" else 1 for name in network.spec.inputs}
+    return {
+        name: torch.randint(0, 256, (batch, height, width, c), dtype=torch.uint8, generator=generator)
+        for name, c in channels.items()
+    }
+
+
+def disturb_norms(network: RoadNet, seed: int = 0) -> None:
+    """Give each batch-norm statistics, γ and β of its own, so that a norm which is left out or swapped shows."""
+    generator = torch.Generator().manual_seed(seed)
+    for module in network.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            assert module.running_mean is not None
+            assert module.running_var is not None
+            module.running_mean.normal_(0, 0.2, generator=generator)
+            module.running_var.uniform_(0.5, 1.5, generator=generator)
+            module.weight.data.uniform_(0.6, 1.2, generator=generator)
+            module.bias.data.normal_(0, 0.1, generator=generator)

@@ -1,0 +1,167 @@
+"""Every network keeps the contract of `RoadNet`."""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from roadedge.errors import SpecMismatchError, UnknownNameError
+from roadedge.models import MODELS, create_model
+from roadedge.models.blocks import RoadNet
+from roadedge.spec import ModelSpec
+from roadedge.training.checkpoint import load_network, save_network
+from tests.models.networks import disturb_norms, random_feeds
+
+
+@pytest.fixture(scope="module", params=sorted(MODELS))
+def network(request: pytest.FixtureRequest) -> RoadNet:
+    torch.manual_seed(0)
+    made = create_model(request.param)
+    disturb_norms(made)
+    return made.eval()
+
+
+@pytest.fixture
+def trained(network: RoadNet) -> Iterator[RoadNet]:
+    """The network in training mode, put back afterwards."""
+    before = {key: value.clone() for key, value in network.state_dict().items()}
+    yield network.train()
+    network.load_state_dict(before)
+    network.zero_grad()
+    network.eval()
+
+
+def logits(network: nn.Module, feeds: dict[str, Tensor]) -> Tensor:
+    with torch.no_grad():
+        out: Tensor = network(feeds)["logits"]
+    return out
+
+
+class TestEveryNetwork:
+    @pytest.mark.parametrize("size", [(64, 96), (128, 64)])
+    def test_logits_have_the_size_of_the_feeds(self, network: RoadNet, size: tuple[int, int]) -> None:
+        assert all(side % network.spec.stride == 0 for side in size)
+        out = logits(network, random_feeds(network, *size))
+        assert out.shape == (2, 1, *size)
+        assert out.dtype == torch.float32
+        assert out.isfinite().all()
+
+    def test_grey_levels_may_come_as_floats(self, network: RoadNet) -> None:
+        feeds = random_feeds(network, 64, 64)
+        floats = {name: value.float() for name, value in feeds.items()}
+        assert torch.equal(logits(network, feeds), logits(network, floats))
+
+    def test_a_frame_does_not_depend_on_its_batch(self, network: RoadNet) -> None:
+        feeds = random_feeds(network, 64, 64)
+        alone = logits(network, {name: value[1:] for name, value in feeds.items()})
+        assert torch.allclose(logits(network, feeds)[1:], alone, atol=1e-4)
+
+    def test_each_input_matters(self, network: RoadNet) -> None:
+        feeds = random_feeds(network, 64, 64)
+        for name in network.spec.inputs:
+            blanked = feeds | {name: torch.zeros_like(feeds[name])}
+            assert not torch.allclose(logits(network, feeds), logits(network, blanked), atol=1e-3)
+
+    def test_every_parameter_gets_a_finite_gradient(self, trained: RoadNet) -> None:
+        out = trained(random_feeds(trained, 64, 64))
+        (out["logits"].square().mean() + trained.penalty()).backward()
+        without = [name for name, p in trained.named_parameters() if p.requires_grad and p.grad is None]
+        assert without == []
+        assert all(bool(p.grad.isfinite().all()) for p in trained.parameters() if p.grad is not None)
+
+    def test_one_step_lowers_the_loss(self, trained: RoadNet) -> None:
+        feeds = random_feeds(trained, 64, 64)
+        road = (feeds["image"].float().mean(-1, keepdim=True) > 140).float().permute(0, 3, 1, 2)
+        optimiser = torch.optim.Adam(trained.parameters(), lr=1e-4)
+        losses = []
+        for _ in range(2):
+            loss = nn.functional.binary_cross_entropy_with_logits(trained(feeds)["logits"], road) + trained.penalty()
+            losses.append(float(loss.detach()))
+            optimiser.zero_grad()
+            loss.backward()  # type: ignore[no-untyped-call]
+            optimiser.step()
+        assert losses[1] < losses[0]
+
+    def test_a_checkpoint_brings_back_the_same_network(self, network: RoadNet, tmp_path: Path) -> None:
+        save_network(tmp_path / "a.pt", network, {"from": "a test"})
+        loaded, provenance = load_network(tmp_path / "a.pt")
+        feeds = random_feeds(network, 64, 64)
+        assert torch.equal(logits(network, feeds), logits(loaded, feeds))
+        assert loaded.spec == network.spec
+        assert provenance == {"from": "a test"}
+
+    def test_the_deployed_network_computes_the_same(self, network: RoadNet) -> None:
+        before = {key: value.clone() for key, value in network.state_dict().items()}
+        deployed = network.deployed()
+        feeds = random_feeds(network, 64, 96)
+        assert torch.allclose(logits(network, feeds), logits(deployed, feeds), atol=1e-4)
+        assert not any(isinstance(module, nn.BatchNorm2d) for module in deployed.modules())
+        assert all(torch.equal(value, before[key]) for key, value in network.state_dict().items())
+
+    def test_the_deployed_graph_runs_in_onnxruntime(self, network: RoadNet) -> None:
+        import onnxruntime
+
+        feeds = random_feeds(network, 64, 96)
+        graph = onnx_bytes(network.deployed(), feeds)
+        session = onnxruntime.InferenceSession(graph, providers=["CPUExecutionProvider"])
+        assert {i.name: i.type for i in session.get_inputs()} == dict.fromkeys(feeds, "tensor(uint8)")
+        out: Any = session.run(None, {name: value.numpy() for name, value in feeds.items()})[0]
+        assert np.abs(out - logits(network, feeds).numpy()).max() < 1e-4
+
+
+def onnx_bytes(network: RoadNet, feeds: dict[str, Tensor]) -> bytes:
+    """The network's ONNX graph, legacy exporter, opset 17."""
+    file = io.BytesIO()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the exporter's own deprecation notices
+        torch.onnx.export(
+            ByPosition(network), tuple(feeds.values()), file,  # type: ignore[arg-type]
+            dynamo=False, opset_version=17, input_names=list(feeds), output_names=["logits"],
+        )  # fmt: skip
+    return file.getvalue()
+
+
+class ByPosition(nn.Module):
+    """Takes the feeds as positional tensors, as the exporter wants them."""
+
+    def __init__(self, network: RoadNet) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, *feeds: Tensor) -> Tensor:
+        out: Tensor = self.network(dict(zip(self.network.spec.inputs, feeds, strict=True)))["logits"]
+        return out
+
+
+@pytest.mark.parametrize("inputs", [("image",), ("trajectory",), ("image", "lidar")])
+@pytest.mark.parametrize("name", sorted(MODELS))
+def test_a_twin_with_other_inputs_reads_only_those(name: str, inputs: tuple[str, ...]) -> None:
+    twin = create_model(name, dataclasses.replace(ModelSpec(name), inputs=inputs)).eval()
+    disturb_norms(twin)
+    feeds = random_feeds(twin, 64, 64, batch=1)
+    assert set(feeds) == set(inputs)
+    out = logits(twin, feeds)
+    assert out.shape == (1, 1, 64, 64)
+    assert torch.allclose(out, logits(twin.deployed(), feeds), atol=1e-4)
+    assert float(twin.penalty().detach()) == 0.0 or len(inputs) == 2
+
+
+@pytest.mark.parametrize("name", sorted(MODELS))
+def test_three_inputs_are_refused(name: str) -> None:
+    spec = dataclasses.replace(ModelSpec(name), inputs=("image", "trajectory", "lidar"))
+    with pytest.raises(SpecMismatchError, match="one or two inputs"):
+        create_model(name, spec)
+
+
+def test_an_unknown_name_lists_the_known_ones() -> None:
+    with pytest.raises(UnknownNameError, match="did you mean 'cmipnet'"):
+        create_model("cmipnett")
