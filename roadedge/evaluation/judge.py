@@ -1,0 +1,53 @@
+"""One labelled sample through the deployed path: corrupt, blank, preprocess, infer, postprocess, count."""
+
+from __future__ import annotations
+
+import dataclasses
+import warnings
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from roadedge.data.corrupt import corrupt
+from roadedge.data.folder import LabelledSample
+from roadedge.evaluation.settings import EvalSettings
+from roadedge.metrics.pixel import PixelCounts, count_pixels
+from roadedge.postprocess import postprocess
+from roadedge.preprocess import OutsideBandWarning, preprocess
+from roadedge.runners.base import Runner
+from roadedge.sample import RoadMask, Sample
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """A sample as it was fed, its label (H, W) uint8, what the network said and how they compare."""
+
+    sample: Sample
+    truth: NDArray[np.uint8]
+    mask: RoadMask
+    counts: PixelCounts
+
+
+def judge(item: LabelledSample, runner: Runner, settings: EvalSettings) -> Judged:
+    """Run one sample and count its pixels on its own grid.
+
+    Raises:
+        DataError: the sample cannot be corrupted or fed as asked; under `strict` also outside the trained band.
+        NonFiniteError: the network returned NaN.
+    """
+    spec = runner.spec
+    damaged = corrupt(item.sample, settings.corruptions, settings.seed, item.mask)
+    sample = only_fed(damaged, settings.fed(spec))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", OutsideBandWarning)  # said once for the whole set, with a count
+        feeds = preprocess(sample, spec, settings.strict)
+    mask = postprocess(runner.infer(feeds), spec, sample, settings.threshold)
+    return Judged(sample, item.mask, mask, count_pixels(mask.mask, item.mask))
+
+
+def only_fed(sample: Sample, fed: tuple[str, ...]) -> Sample:
+    """The sample without the modalities that are not among `fed`; the network gets their blank."""
+    image = sample.image if "image" in fed else None
+    second = sample.second if any(name != "image" for name in fed) else None
+    return dataclasses.replace(sample, image=image, second=second)
