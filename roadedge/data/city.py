@@ -16,12 +16,12 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from roadedge.data.city_blocks import district, divide, paint_cell
+from roadedge.data.city_blocks import Block, car_parks, district, divide, paint_block, paint_ground
 from roadedge.data.city_look import Look
 from roadedge.data.city_plan import Cell, Network, Road, generator
 from roadedge.data.city_render import CHUNK, MARGIN, render_chunk
 from roadedge.data.city_roads import paint_road, paint_roundabout
-from roadedge.data.city_sheet import Painted, Sheet
+from roadedge.data.city_sheet import SHADOW_MAX_M, Painted, Sheet
 from roadedge.errors import UsageError
 from roadedge.place import Place
 from roadedge.sample import Sample
@@ -30,6 +30,8 @@ from roadedge.trajectory.trips import LIVE, TripModel, Way, area_shift, clutter,
 Floats = NDArray[np.float64]
 Value = TypeVar("Value")
 SLOT_S = 120.0  # live traffic is drawn in slots of this length
+OVERHANG_M = 12.0  # how far trees, pavements and roundabouts reach out of their cell
+LIVE_FLEET = 300.0  # live vehicles per vehicle of the week's fleet: about one car every ten seconds on a street
 QUANTUM = 64  # points lie on 1/64 pixel, so that float32 holds them exactly in every window
 
 
@@ -46,15 +48,13 @@ class Tile:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Plot:
-    """A cell, planned and ready to paint."""
+    """A cell with its roads and blocks. Painting costs ten times more, so it is done part by part where it is seen."""
 
     cell: Cell
     roads: tuple[Road, ...]
-    ways: tuple[Way | None, ...]  # None: no traffic reported
-    painted: Painted
-    car_parks: tuple[tuple[Floats, float], ...]
-    box_px: tuple[float, float, float, float]  # of all that it paints
-    box_m: tuple[float, float, float, float]  # of its roads and car parks
+    blocks: tuple[Block, ...]
+    boxes_m: Floats  # (N, 2, 2) corners of the ground, the roundabout, the roads and the blocks
+    casts: NDArray[np.bool_]  # (N, 1) whether the part casts long shadows
 
 
 class _Cache:
@@ -94,14 +94,15 @@ class City:
         self.look = Look.draw(self.seed)
         look = self.look
         self.network = Network(self.seed, look.cell_m, look.angle, look.bend, look.width_scale)
-        self._plots, self._chunks = _Cache(160), _Cache(96)
-        self._points, self._live = _Cache(256), _Cache(4096)
+        self._cells, self._plots, self._painted, self._chunks = _Cache(2048), _Cache(512), _Cache(2048), _Cache(96)
+        self._points, self._live = _Cache(512), _Cache(4096)
 
     def window(self, x: int, y: int, w: int, h: int) -> Tile:
         """The pixels [x, x + w) x [y, y + h) of the city; x grows to the right, y downwards, both may be negative."""
+        chunks = self._chunks_of(x, y, w, h)
         image = np.empty((h, w, 3), np.uint8)
         mask = np.empty((h, w), np.uint8)
-        for cx, cy in self._chunks_of(x, y, w, h):
+        for cx, cy in chunks:
             pixels, road = self._chunks.get((cx, cy), lambda cx=cx, cy=cy: self._render(cx, cy))
             x0, x1 = max(x, cx * CHUNK), min(x + w, (cx + 1) * CHUNK)
             y0, y1 = max(y, cy * CHUNK), min(y + h, (cy + 1) * CHUNK)
@@ -149,46 +150,66 @@ class City:
 
     def _render(self, cx: int, cy: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
         x, y = cx * CHUNK, cy * CHUNK
-        low, high = (x - MARGIN, y - MARGIN), (x + CHUNK + MARGIN, y + CHUNK + MARGIN)
-        near = [p.painted for p in self._near(cx, cy) if _touch(p.box_px, low, high)]
-        return render_chunk(near, x, y, self.look, self.seed)
+        shadow = self.look.sun / np.hypot(*self.look.sun) * SHADOW_MAX_M  # they all fall the same way
+        low = np.array([x - MARGIN, y - MARGIN]) * self.gsd_m - OVERHANG_M
+        high = np.array([x + CHUNK + MARGIN, y + CHUNK + MARGIN]) * self.gsd_m + OVERHANG_M
+        low_cast, high_cast = low - np.maximum(shadow, 0), high - np.minimum(shadow, 0)
+        parts = []
+        for plot in self._near(low_cast, high_cast):
+            boxes = plot.boxes_m
+            low_by, high_by = np.where(plot.casts, low_cast, low), np.where(plot.casts, high_cast, high)
+            for k in np.flatnonzero((boxes[:, 1] >= low_by).all(1) & (boxes[:, 0] <= high_by).all(1)).tolist():
+                key = (plot.cell.i, plot.cell.j, k)
+                parts.append(self._painted.get(key, lambda plot=plot, k=k: self._paint(plot, k)))
+        return render_chunk(parts, x, y, self.look, self.seed)
 
-    def _near(self, cx: int, cy: int) -> list[_Plot]:
-        """All cells that may paint on a chunk or send points to it, always in the same order."""
-        centre = np.array([cx + 0.5, cy + 0.5]) * CHUNK * self.gsd_m
-        a, b = self.network.lattice(centre)
-        reach = (CHUNK * self.gsd_m * 0.71 + 75) / self.look.cell_m * 1.25
-        columns = range(math.floor(a - reach - 0.45), math.floor(a + reach + 0.45) + 1)
-        rows = range(math.floor(b - reach - 0.3), math.floor(b + reach + 0.3) + 1)
-        return [self._plots.get((i, j), lambda i=i, j=j: self._plot(i, j)) for j in rows for i in columns]
+    def _near(self, low_m: Floats, high_m: Floats) -> list[_Plot]:
+        """The cells that touch a box on the ground, always in the same order."""
+        found = []
+        for i, j in self.network.cells_near(low_m, high_m):
+            box = self._cells.get((i, j), lambda i=i, j=j: Cell(self.network, i, j))
+            if (box.box_m[1] >= low_m).all() and (box.box_m[0] <= high_m).all():
+                found.append(self._plots.get((i, j), lambda cell=box: self._plot(cell)))
+        return found
 
-    def _plot(self, i: int, j: int) -> _Plot:
-        cell = Cell(self.network, i, j)
+    def _plot(self, cell: Cell) -> _Plot:
         lanes, blocks = divide(cell)
         roads = (*cell.roads(), *lanes)
+        centre, radius = cell.grid[0, 0], self.network.roundabout_m(cell.i, cell.j)
+        boxes = [cell.box_m, np.stack([centre - radius, centre + radius])]
+        boxes += [np.stack([r.line_m.min(0) - r.half_m.max(), r.line_m.max(0) + r.half_m.max()]) for r in roads]
+        boxes += [block.box_m() for block in blocks]
+        casts = np.arange(len(boxes)) >= 2 + len(roads)  # only what stands on blocks casts far shadows
+        return _Plot(cell, roads, tuple(blocks), np.stack(boxes), casts[:, None])
+
+    def _paint(self, plot: _Plot, part: int) -> Painted:
+        """Paint the ground of a cell (part 0), its roundabout (1), one of its roads or one of its blocks."""
         sheet = Sheet(self.gsd_m)
-        car_parks = paint_cell(sheet, cell, blocks, self.look)
-        for road in roads:
-            paint_road(sheet, road, self.look)
+        i, j, first = plot.cell.i, plot.cell.j, 2 + len(plot.roads)
         radius = self.network.roundabout_m(i, j)
-        if radius:
-            paint_roundabout(sheet, cell.grid[0, 0], radius, self.look, generator(self.seed, 81, i, j))
-        painted = sheet.finish()
-        boxes = painted.boxes
-        box = (*boxes[:, :2].min(0).tolist(), *boxes[:, 2:].max(0).tolist())
-        ground = np.concatenate([cell.grid.reshape(-1, 2), *[r.line_m for r in roads]])
-        box_m = (*ground.min(0).tolist(), *ground.max(0).tolist())
-        ways = tuple(self._way(road, i, j) for road in roads)
-        return _Plot(cell, roads, ways, painted, tuple(car_parks), box, box_m)  # type: ignore[arg-type]
+        if part == 0:
+            paint_ground(sheet, plot.cell, self.look)
+        elif part >= first:
+            paint_block(sheet, plot.blocks[part - first], part - first, self.look)
+        elif part >= 2:
+            paint_road(sheet, plot.roads[part - 2], self.look)
+        elif radius:
+            paint_roundabout(sheet, plot.cell.grid[0, 0], radius, self.look, generator(self.seed, 81, i, j))
+        return sheet.finish()
 
     # --- traffic ------------------------------------------------------------------------------------------------
 
-    def _way(self, road: Road, i: int, j: int) -> Way | None:
-        rng = generator(road.key, 2)
-        _, key = district(self.seed, i, j)
-        demand = math.exp(generator(key, 3).normal(0, 0.7) + rng.normal(0, 0.6)) * self.look.traffic
-        way = Way(road.line_m, road.half_width_m, (45.0, 260.0, 800.0)[road.kind] * demand)
-        return way if has_traffic(way, rng, self.trips) else None
+    def _ways(self, plot: _Plot) -> list[Way | None]:
+        """Who drives on the roads of a cell; None where no traffic is reported."""
+        _, key = district(self.seed, plot.cell.i, plot.cell.j)
+        busy = generator(key, 3).normal(0, 0.7)
+        ways: list[Way | None] = []
+        for road in plot.roads:
+            rng = generator(road.key, 2)
+            passes = (45.0, 260.0, 800.0)[road.kind] * math.exp(busy + rng.normal(0, 0.6)) * self.look.traffic
+            way = Way(road.line_m, road.half_width_m, passes)
+            ways.append(way if has_traffic(way, rng, self.trips) else None)
+        return ways
 
     def _week(self, cx: int, cy: int) -> Floats:
         size = CHUNK * self.gsd_m
@@ -196,16 +217,15 @@ class City:
         rng = generator(self.seed, 91, cx, cy)
         parts = [drift(corner, size, rng, self.trips)]
         reach = self.trips.reach_m
-        for plot in self._near(cx, cy):
-            if _touch(plot.box_m, corner - reach, corner + size + reach):
-                parts.append(self._points.get((plot.cell.i, plot.cell.j, 1), lambda plot=plot: self._plot_week(plot)))
+        for plot in self._near(corner - reach, corner + size + reach):
+            parts.append(self._points.get((plot.cell.i, plot.cell.j, 1), lambda plot=plot: self._plot_week(plot)))
         return self._in_chunk(parts, cx, cy)
 
     def _plot_week(self, plot: _Plot) -> Floats:
         i, j = plot.cell.i, plot.cell.j
         rng = generator(self.seed, 92, i, j)
-        parts = [clutter(at, r, rng.lognormal(3.6, 0.9), rng, self.trips) for at, r in plot.car_parks]
-        parts += [drive(w, generator(r.key, 3), self.trips) for r, w in zip(plot.roads, plot.ways, strict=True) if w]
+        parts = [clutter(at, r, rng.lognormal(3.6, 0.9), rng, self.trips) for at, r in car_parks(plot.blocks)]
+        parts += [drive(w, generator(r.key, 3), self.trips) for r, w in zip(plot.roads, self._ways(plot), strict=True) if w]
         points = np.concatenate(parts) if parts else np.zeros((0, 3))
         points[:, :2] += area_shift(generator(self.seed, 93, i // 2, j // 2), self.trips)
         return points
@@ -215,9 +235,7 @@ class City:
         size = CHUNK * self.gsd_m
         corner = np.array([cx, cy], np.float64) * size
         parts = [np.zeros((0, 3))]
-        for plot in self._near(cx, cy):
-            if not _touch(plot.box_m, corner - LIVE.reach_m, corner + size + LIVE.reach_m):
-                continue
+        for plot in self._near(corner - LIVE.reach_m, corner + size + LIVE.reach_m):
             for start in (slot - 2, slot - 1, slot):
                 key = (plot.cell.i, plot.cell.j, start, 2)
                 parts.append(self._live.get(key, lambda plot=plot, start=start: self._plot_live(plot, start)))
@@ -226,7 +244,7 @@ class City:
 
     def _plot_live(self, plot: _Plot, slot: int) -> Floats:
         parts = [np.zeros((0, 3))]
-        for road, way in zip(plot.roads, plot.ways, strict=True):
+        for road, way in zip(plot.roads, self._ways(plot), strict=True):
             if way is not None:
                 busy = Way(way.line_m, way.half_width_m, way.passes_per_week * LIVE_FLEET)
                 parts.append(drive(busy, generator(road.key, 4, slot), LIVE, slot * SLOT_S, (slot + 1) * SLOT_S))
@@ -238,14 +256,6 @@ class City:
         points[:, :2] = np.floor(points[:, :2] / self.gsd_m * QUANTUM) / QUANTUM
         inside = (np.floor(points[:, 0] / CHUNK) == cx) & (np.floor(points[:, 1] / CHUNK) == cy)
         return points[inside]
-
-
-LIVE_FLEET = 300.0  # live vehicles per vehicle of the week's fleet: about one car every ten seconds on a street
-
-
-def _touch(box: tuple[float, float, float, float], low: object, high: object) -> bool:
-    (x0, y0), (x1, y1) = low, high  # type: ignore[misc]
-    return bool(box[2] >= x0 and box[0] <= x1 and box[3] >= y0 and box[1] <= y1)
 
 
 def _cut(parts: list[Floats], x: int, y: int, w: int, h: int) -> NDArray[np.float32]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -37,6 +37,11 @@ class Block:
         """(N, 2) unit vectors across the block at these places."""
         step = self.at(u_m + 1.0, v_m) - self.at(u_m - 1.0, v_m)
         return np.asarray(step / np.maximum(np.hypot(step[:, 0], step[:, 1]), 1e-9)[:, None])
+
+    def box_m(self) -> Floats:
+        """(2, 2) lower and upper corner of a box around the block."""
+        outline = self.outline()[0]
+        return np.stack([outline.min(0), outline.max(0)])
 
     def outline(self, grow_m: float = 0.0) -> Floats:
         """(1, 24, 2) the block's border, moved outwards."""
@@ -124,26 +129,36 @@ def _pick(weights: Weights, u: float) -> str:
     return names[min(int(np.searchsorted(edges, u * edges[-1], side="right")), len(names) - 1)]
 
 
-def paint_cell(sheet: Sheet, cell: Cell, blocks: list[Block], look: Look) -> list[tuple[Floats, float]]:
-    """Paint the ground and the blocks of a cell; returns centre and radius in metres of its car parks."""
-    name, key = district(cell.network.seed, cell.i, cell.j)
-    rng = generator(cell.network.seed, 71, cell.i, cell.j)
+def block_kind(block: Block, number: int) -> str:
+    """What a cell's block of this number holds; a key of FILLS."""
+    cell = block.cell
+    name, _ = district(cell.network.seed, cell.i, cell.j)
+    return _pick(DISTRICTS[name], unit(cell.network.seed, 72, cell.i, cell.j, number))
+
+
+def car_parks(blocks: Sequence[Block]) -> list[tuple[Floats, float]]:
+    """Centre and half the shorter side, in metres, of the car parks among a cell's blocks."""
+    parks = [b for k, b in enumerate(blocks) if block_kind(b, k) == "carpark"]
+    return [(b.at([b.size_m[0] / 2], [b.size_m[1] / 2])[0], min(b.size_m) / 2) for b in parks]
+
+
+def paint_ground(sheet: Sheet, cell: Cell, look: Look) -> None:
+    """Paint the ground of a whole cell, on which blocks and roads lie."""
+    tint = 0.92 + 0.13 * unit(cell.network.seed, 73, cell.i, cell.j)
     whole = Block(cell, 0, 0, 1, 1, cell.size_m)
-    sheet.add(Layer.GROUND, whole.outline(0.5), (look.grass + look.soil) / 2 * rng.uniform(0.92, 1.05), SOIL)
-    families = list(FAMILIES)
-    family = families[int(unit(key, 2) * len(families))]
-    car_parks: list[tuple[Floats, float]] = []
-    for block in blocks:
-        kind = _pick(DISTRICTS[name], rng.random())
-        inset = min(3.0, 0.1 * min(block.size_m))
-        inner = _shrunk(block, inset)
-        FILLS[kind](sheet, inner, look, rng, family)
-        if kind == "carpark":
-            centre = inner.at(np.array([inner.size_m[0] / 2]), np.array([inner.size_m[1] / 2]))[0]
-            car_parks.append((centre, min(inner.size_m) / 2))
-        if kind not in ("field", "water"):
-            _street_trees(sheet, block, look, rng)
-    return car_parks
+    sheet.add(Layer.GROUND, whole.outline(0.5), (look.grass + look.soil) / 2 * tint, SOIL)
+
+
+def paint_block(sheet: Sheet, block: Block, number: int, look: Look) -> None:
+    """Paint the block of this number of its cell."""
+    cell = block.cell
+    _, key = district(cell.network.seed, cell.i, cell.j)
+    family = list(FAMILIES)[int(unit(key, 2) * len(FAMILIES))]
+    rng = generator(cell.network.seed, 71, cell.i, cell.j, number)
+    kind = block_kind(block, number)
+    FILLS[kind](sheet, _shrunk(block, min(3.0, 0.1 * min(block.size_m))), look, rng, family)
+    if kind not in ("field", "water"):
+        _street_trees(sheet, block, look, rng)
 
 
 def _shrunk(block: Block, inset_m: float) -> Block:

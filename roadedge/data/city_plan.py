@@ -75,13 +75,20 @@ class Network:
         move = np.sin(flat @ self._wave + self._phase) * self._amplitude
         return (flat + np.stack([move[..., :3].sum(-1), move[..., 3:].sum(-1)], -1)) @ self._turn
 
-    def lattice(self, point_m: ArrayLike) -> tuple[float, float]:
-        """(2,) metres → lattice coordinates, by fixed-point iteration (the warp is gentle, so it converges)."""
-        target = np.asarray(point_m, np.float64)
-        ab = target @ self._turn.T / self.cell_m
-        for _ in range(12):
-            ab = ab + (target - self.ground(ab[0], ab[1])) @ self._turn.T / self.cell_m * 0.8
-        return float(ab[0]), float(ab[1])
+    def lattice(self, points_m: Floats) -> Floats:
+        """(N, 2) metres → (N, 2) lattice coordinates, by fixed-point iteration (the warp is gentle: it converges)."""
+        ab = points_m @ self._turn.T / self.cell_m
+        for _ in range(14):
+            ab = ab + (points_m - self.ground(ab[:, 0], ab[:, 1])) @ self._turn.T / self.cell_m * 0.8
+        return np.asarray(ab)
+
+    def cells_near(self, low_m: Floats, high_m: Floats) -> list[tuple[int, int]]:
+        """The cells that may touch a box on the ground, row by row."""
+        k = np.linspace(0, 1, 7)
+        edge = np.concatenate([[[f, 0.0], [1.0, f], [1 - f, 1.0], [0.0, 1 - f]] for f in k])
+        ab = self.lattice(low_m + edge * (high_m - low_m))
+        (a0, b0), (a1, b1) = np.floor(ab.min(0) - [1.5, 1.35]), np.floor(ab.max(0) + [0.5, 0.35])
+        return [(i, j) for j in range(int(b0), int(b1) + 1) for i in range(int(a0), int(a1) + 1)]
 
     # --- rows and columns ---------------------------------------------------------------------------------------
 
@@ -137,12 +144,14 @@ class Cell:
     j: int
     grid: Floats = field(init=False)  # (G, G, 2) metres at equal steps of t, s
     size_m: tuple[float, float] = field(init=False)
+    box_m: Floats = field(init=False)  # (2, 2) lower and upper corner
 
     def __post_init__(self) -> None:
         knots = np.linspace(0, 1, GRID)
         t, s = np.meshgrid(knots, knots, indexing="ij")
         a, b = self._lattice(s.ravel(), t.ravel())
         self.grid = self.network.ground(a, b).reshape(GRID, GRID, 2)
+        self.box_m = np.stack([self.grid.min((0, 1)), self.grid.max((0, 1))])
         middle = GRID // 2
         across = np.hypot(*np.diff(self.grid[middle], axis=0).T).sum()
         down = np.hypot(*np.diff(self.grid[:, middle], axis=0).T).sum()

@@ -12,7 +12,7 @@ from roadedge.data.city_look import Look
 from roadedge.data.city_plan import mix
 from roadedge.data.city_sheet import SHIFT, Layer, Painted
 
-CHUNK = 256  # pixels; a multiple of JPEG's 16 x 16 blocks, so that their grid runs on through the city
+CHUNK = 128  # pixels; a multiple of JPEG's 16 x 16 blocks, so that their grid runs on through the city
 MARGIN = 8  # pixels painted around a chunk for what blurs into it
 PERIOD = 1024  # pixels after which a texture repeats
 _ROADS = (int(Layer.LANE), int(Layer.STREET), int(Layer.AVENUE))
@@ -20,26 +20,40 @@ _SHADES = (int(Layer.SHADE), int(Layer.TREE_SHADE))
 _ROOFS = (int(Layer.ROOF), int(Layer.CROWN))
 
 
+# Noise as (standard deviation in pixels, weight) pairs: fine grain, drifting light, the sensor.
+_GRAIN, _LIGHT, _SENSOR = 0, 1, 2
+_SPECTRA = {
+    _GRAIN: ((0.6, 0.55), (2.2, 0.6), (7.0, 0.6)),
+    _LIGHT: ((24.0, 0.7), (70.0, 0.8)),
+    _SENSOR: ((0.45, 1.0),),
+}
+
+
 @lru_cache(maxsize=8)
 def _texture(kind: int) -> NDArray[np.float32]:
-    """(PERIOD + CHUNK + margins, ...) tileable noise of unit variance; the same for every city."""
+    """(PERIOD + a chunk, ..., 1 or 3) tileable noise of unit variance; the same for every city."""
+    rng = np.random.Generator(np.random.PCG64(1000 + kind))
+    planes = 1 if kind == _GRAIN else 3
+    total = sum(weight * _smooth_noise(rng, sigma_px, planes) for sigma_px, weight in _SPECTRA[kind])
+    edge = CHUNK + 2 * MARGIN
+    return np.pad(np.asarray(total / np.std(total), np.float32), ((0, edge), (0, edge), (0, 0)), mode="wrap")
+
+
+def _smooth_noise(rng: np.random.Generator, sigma_px: float, planes: int) -> NDArray[np.float32]:
+    """(PERIOD, PERIOD, planes) periodic Gaussian noise; a wide one is made small and enlarged."""
     import cv2
 
-    rng = np.random.Generator(np.random.PCG64(1000 + kind))
-    sigmas, weights = (((0.6, 2.2, 7.0), (0.55, 0.6, 0.6)), ((24.0, 70.0), (0.7, 0.8)), ((0.45,), (1.0,)))[kind]
-    planes = 3 if kind else 1
-    total = np.zeros((PERIOD, PERIOD, planes), np.float32)
-    for sigma, weight in zip(sigmas, weights, strict=True):
-        white = rng.standard_normal((PERIOD, PERIOD, planes)).astype(np.float32)
-        if kind == 1:  # light varies together in all channels more than apart
-            white = 0.35 * white + white[:, :, :1]
-        reach = min(int(4 * sigma) + 1, PERIOD)
-        wrapped = np.pad(white, ((reach, reach), (reach, reach), (0, 0)), mode="wrap")
-        smooth = cv2.GaussianBlur(wrapped, (0, 0), sigma).reshape(*wrapped.shape)[reach:-reach, reach:-reach]
-        total += weight * smooth / smooth.std()
-    total /= total.std()
-    edge = CHUNK + 2 * MARGIN
-    return np.pad(total, ((0, edge), (0, edge), (0, 0)), mode="wrap")
+    scale = 8 if sigma_px > 8 else 1
+    side = PERIOD // scale
+    white = rng.standard_normal((side, side, planes)).astype(np.float32)
+    if planes == 3 and sigma_px > 1:  # light changes in all channels together more than apart
+        white = 0.35 * white + white[:, :, :1]
+    reach = int(4 * sigma_px / scale) + 2
+    smooth = cv2.GaussianBlur(np.pad(white, ((reach, reach), (reach, reach), (0, 0)), mode="wrap"), (0, 0), sigma_px / scale)
+    wide = cv2.resize(smooth, None, fx=scale, fy=scale, interpolation=cv2.INTER_CUBIC) if scale > 1 else smooth
+    inner = slice(reach * scale, reach * scale + PERIOD)
+    noise = wide.reshape(*wide.shape[:2], planes)[inner, inner]
+    return np.asarray(noise / noise.std(), np.float32)
 
 
 def _cut(kind: int, x: int, y: int, size: int, seed: int) -> NDArray[np.float32]:
@@ -49,12 +63,12 @@ def _cut(kind: int, x: int, y: int, size: int, seed: int) -> NDArray[np.float32]
 
 
 def render_chunk(
-    cells: list[Painted], x: int, y: int, look: Look, seed: int
+    parts: list[Painted], x: int, y: int, look: Look, seed: int
 ) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
     """Paint the chunk whose upper left pixel is (x, y).
 
     Args:
-        cells: what lies in its reach, always in the same order.
+        parts: what lies in its reach, always in the same order.
         x: pixels of the city, a multiple of CHUNK, as is `y`.
         y: see `x`.
         look: of the city.
@@ -63,13 +77,13 @@ def render_chunk(
     Returns:
         (CHUNK, CHUNK, 3) uint8 RGB and (CHUNK, CHUNK) uint8 road mask, 0 or 255.
     """
-    colour, shade, mask = _paint(cells, x - MARGIN, y - MARGIN, look)
+    colour, shade, mask = _paint(parts, x - MARGIN, y - MARGIN, look)
     inner = slice(MARGIN, MARGIN + CHUNK)
     image = _expose(colour, shade, x - MARGIN, y - MARGIN, look, seed)[inner, inner]
     return _compress(image, look.jpeg_quality), np.ascontiguousarray(mask[inner, inner])
 
 
-def _paint(cells: list[Painted], x: int, y: int, look: Look) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
+def _paint(parts: list[Painted], x: int, y: int, look: Look) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
     import cv2
 
     size = CHUNK + 2 * MARGIN
@@ -77,22 +91,26 @@ def _paint(cells: list[Painted], x: int, y: int, look: Look) -> tuple[NDArray[An
     colour[:] = (*np.clip(look.soil, 0, 255).astype(int), 150)
     shade = np.zeros((size, size), np.uint8)
     mask = np.zeros((size, size), np.uint8)
-    origin = np.array([x, y], np.int32) << SHIFT
-    half = 1 << (SHIFT - 1)  # cv2 counts from pixel centres, the city from corners
-    picks = []
-    for rank, cell in enumerate(cells):
-        b = cell.boxes
-        hit = np.flatnonzero((b[:, 2] > x - 1) & (b[:, 0] < x + size + 1) & (b[:, 3] > y - 1) & (b[:, 1] < y + size + 1))
-        picks.append(np.stack([cell.layers[hit], np.full(len(hit), rank), hit], 1))
-    todo = np.concatenate(picks) if picks else np.zeros((0, 3), np.int64)
-    for layer, rank, k in todo[np.lexsort((todo[:, 2], todo[:, 1], todo[:, 0]))].tolist():
-        cell = cells[rank]
-        polygon = cell.polygons[k] - origin - half
-        fill = cv2.fillConvexPoly if cell.convex[k] else _fill_any
+    box = np.array([x, y, x + size, y + size]) << SHIFT
+    origin = box[:2].astype(np.int32) + (1 << (SHIFT - 1))  # cv2 counts from pixel centres, the city from corners
+    picks, polygons, colours = [], [], []
+    for part in parts:
+        b = part.boxes
+        hit = np.flatnonzero((b[:, 2] >= box[0]) & (b[:, 0] <= box[2]) & (b[:, 3] >= box[1]) & (b[:, 1] <= box[3]))
+        corners = part.corners - origin
+        ends = zip(part.starts[hit].tolist(), part.starts[hit + 1].tolist(), strict=True)
+        polygons += [corners[start:end] for start, end in ends]
+        colours += part.colours[hit].tolist()
+        picks.append(part.layers[hit])
+    layers = np.concatenate(picks) if picks else np.zeros(0, np.int64)
+    order = np.argsort(layers, kind="stable")
+    for layer, k in zip(layers[order].tolist(), order.tolist(), strict=True):
+        polygon = polygons[k]
+        fill = cv2.fillConvexPoly if len(polygon) <= 4 else _fill_any
         if layer in _SHADES:
             fill(shade, polygon, 255, cv2.LINE_AA, SHIFT)
             continue
-        fill(colour, polygon, cell.colours[k], cv2.LINE_AA, SHIFT)
+        fill(colour, polygon, colours[k], cv2.LINE_AA, SHIFT)
         if layer in _ROADS:
             fill(mask, polygon, 255, cv2.LINE_8, SHIFT)
         elif layer == Layer.ISLAND:
@@ -117,15 +135,15 @@ def _expose(
     size = len(colour)
     light = colour[:, :, :3].astype(np.float32)
     strength = colour[:, :, 3].astype(np.float32) * np.float32(0.085 * look.texture)
-    light += (strength * _cut(0, x, y, size, seed)[:, :, 0])[:, :, None] * (0.3 + light / np.float32(160))
-    light *= 1 + np.float32(0.05) * _cut(1, x, y, size, seed)
+    light += (strength * _cut(_GRAIN, x, y, size, seed)[:, :, 0])[:, :, None] * (0.3 + light / np.float32(160))
+    light *= 1 + np.float32(0.05) * _cut(_LIGHT, x, y, size, seed)
     soft = cv2.GaussianBlur(shade, (0, 0), 0.8).astype(np.float32) / np.float32(255)
     light *= 1 - soft[:, :, None] * look.shade.astype(np.float32)
     light = np.asarray(cv2.GaussianBlur(light, (0, 0), look.blur_px), np.float32)
     grey = light.mean(2, keepdims=True)
     light = grey + (light - grey) * np.float32(look.saturation)
     light = light * look.gain.astype(np.float32) * np.float32(1 - look.haze) + np.float32(look.haze * 205)
-    light += np.float32(look.noise) * _cut(2, x, y, size, seed)
+    light += np.float32(look.noise) * _cut(_SENSOR, x, y, size, seed)
     clipped = np.clip(light, 0, 255).astype(np.uint8)
     return np.asarray(cv2.LUT(clipped, _tone_curve(look.gamma)), np.uint8)
 

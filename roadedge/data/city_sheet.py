@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import IntEnum
-from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 Floats = NDArray[np.float64]
+SHADOW_MAX_M = 60.0  # longer shadows are cut, so that a cell's reach is known
 SHIFT = 4  # fractional bits of the polygons' pixel coordinates
 # Texture strength, painted as the fourth channel: index into 0-255 of the noise amplitude.
 ASPHALT, PAVING, ROOF, SOIL, GRASS, LEAVES, FLAT = 70, 55, 48, 150, 135, 255, 16
@@ -42,13 +42,13 @@ class Layer(IntEnum):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Painted:
-    """One cell's polygons: pixel coordinates times 2**SHIFT, RGB + texture, layer and bounding box in pixels."""
+    """Polygons of one block or road: corners in pixels times 2**SHIFT, one after the other."""
 
-    polygons: list[NDArray[np.int32]]
-    colours: list[list[float]]
-    layers: NDArray[np.int64]
-    boxes: NDArray[np.float64]  # (N, 4) x0, y0, x1, y1
-    convex: list[bool]
+    corners: NDArray[np.int32]  # (sum of K, 2)
+    starts: NDArray[np.int64]  # (N + 1,) where each polygon begins
+    colours: NDArray[np.float64]  # (N, 4) RGB + texture
+    layers: NDArray[np.int64]  # (N,)
+    boxes: NDArray[np.int32]  # (N, 4) x0, y0, x1, y1 in the units of `corners`
 
 
 @dataclass(slots=True, eq=False)
@@ -63,12 +63,14 @@ class Sheet:
         if len(polygons_m) == 0:
             return
         rgbt = np.empty((len(polygons_m), 4))
-        rgbt[:, :3] = np.clip(colours, 2, 253)
+        rgbt[:, :3] = np.minimum(np.maximum(colours, 2), 253)
         rgbt[:, 3] = texture
         self._batches.append((int(layer), polygons_m, rgbt))
 
     def shade(self, layer: Layer, footprints_m: Floats, shift_m: Floats) -> None:
-        """Add the shadows of (N, 4, 2) rectangles whose tops are moved by (N, 2): hulls as two polygons each."""
+        """Add the shadows of (N, 4, 2) rectangles whose tops are moved by (N, 2), no farther than SHADOW_MAX_M."""
+        length = np.hypot(shift_m[:, 0], shift_m[:, 1])
+        shift_m = shift_m * np.minimum(1, SHADOW_MAX_M / np.maximum(length, 1e-9))[:, None]
         top = footprints_m + shift_m[:, None]
         self.add(layer, top, 0.0)
         for k in range(4):  # the four sides swept along the shift cover the hull together with top and foot
@@ -77,50 +79,51 @@ class Sheet:
 
     def finish(self) -> Painted:
         """All polygons in pixels."""
-        polygons: list[NDArray[np.int32]] = []
-        colours: list[list[float]] = []
-        convex: list[bool] = []
-        layers: list[NDArray[Any]] = []
-        boxes: list[NDArray[Any]] = []
-        for layer, metres, rgbt in self._batches:
-            pixels = metres / self.gsd_m
-            polygons.extend(np.rint(pixels * (1 << SHIFT)).astype(np.int32))
-            colours.extend(np.rint(rgbt).tolist())
-            layers.append(np.full(len(metres), layer))
-            boxes.append(np.concatenate([pixels.min(1), pixels.max(1)], 1))
-            convex.extend([metres.shape[1] <= 4] * len(metres))
-        if not polygons:
-            return Painted([], [], np.zeros(0, np.int64), np.zeros((0, 4)), [])
-        return Painted(polygons, colours, np.concatenate(layers), np.concatenate(boxes), convex)
+        if not self._batches:
+            return Painted(*(np.zeros(n, np.int32) for n in ((0, 2), 1, (0, 4), 0, (0, 4))))
+        sizes = np.concatenate([np.full(len(m), m.shape[1]) for _, m, _ in self._batches])
+        starts = np.zeros(len(sizes) + 1, np.int64)
+        np.cumsum(sizes, out=starts[1:])
+        metres = np.concatenate([m.reshape(-1, 2) for _, m, _ in self._batches])
+        corners = np.rint(metres * ((1 << SHIFT) / self.gsd_m)).astype(np.int32)
+        lower, upper = (f.reduceat(corners, starts[:-1]) for f in (np.minimum, np.maximum))
+        layers = np.repeat([layer for layer, _, _ in self._batches], [len(m) for _, m, _ in self._batches])
+        colours = np.rint(np.concatenate([c for _, _, c in self._batches]))
+        return Painted(corners, starts, colours, layers, np.concatenate([lower, upper], 1))
 
 
 def rectangles(centres_m: Floats, along: Floats, length_m: ArrayLike, width_m: ArrayLike) -> Floats:
     """(N, 4, 2) rectangles around (N, 2) centres, long side along the (N, 2) or (2,) unit vectors."""
-    along = np.broadcast_to(along, centres_m.shape)
-    across = np.stack([-along[:, 1], along[:, 0]], 1)
-    u = along * (np.broadcast_to(length_m, len(centres_m)) / 2)[:, None]
-    v = across * (np.broadcast_to(width_m, len(centres_m)) / 2)[:, None]
-    return np.stack([centres_m - u - v, centres_m + u - v, centres_m + u + v, centres_m - u + v], 1)
+    u = along * (np.asarray(length_m, np.float64)[..., None] / 2)
+    v = along[..., ::-1] * [-1.0, 1.0] * (np.asarray(width_m, np.float64)[..., None] / 2)
+    out = np.empty((len(centres_m), 4, 2))
+    out[:, 0] = centres_m - u - v
+    out[:, 1] = centres_m + u - v
+    out[:, 2] = centres_m + u + v
+    out[:, 3] = centres_m - u + v
+    return out
+
+
+_CIRCLES = {n: np.stack([np.cos(k := np.arange(n) * 2 * np.pi / n), np.sin(k)], 1) for n in (7, 9, 11, 14)}
 
 
 def blobs(centres_m: Floats, radius_m: ArrayLike, rng: np.random.Generator, corners: int = 9) -> Floats:
-    """(N, corners, 2) rough discs: tree crowns and ponds."""
-    angle = np.linspace(0, 2 * np.pi, corners, endpoint=False)
-    rough = rng.uniform(0.78, 1.16, (len(centres_m), corners)) * np.broadcast_to(radius_m, len(centres_m))[:, None]
-    return np.asarray(centres_m[:, None] + np.stack([np.cos(angle), np.sin(angle)], 1) * rough[..., None])
+    """(N, corners, 2) rough discs, of 7, 9, 11 or 14 corners: tree crowns and ponds."""
+    rough = rng.uniform(0.78, 1.16, (len(centres_m), corners)) * np.asarray(radius_m)[..., None]
+    return np.asarray(centres_m[:, None] + _CIRCLES[corners] * rough[..., None])
 
 
 def ribbon(line_m: Floats, half_m: ArrayLike, offset_m: float = 0.0) -> Floats:
     """(1, 2 N, 2) the polygon within (N,) half widths of a line, moved sideways (right of its way) by `offset_m`."""
     across = normals(line_m)
-    half = np.broadcast_to(half_m, len(line_m))[:, None]
-    left = line_m + across * (offset_m - half)
-    right = line_m + across * (offset_m + half)
-    return np.concatenate([left, right[::-1]])[None]
+    half = np.asarray(half_m, np.float64)[..., None]
+    return np.concatenate([line_m + across * (offset_m - half), (line_m + across * (offset_m + half))[::-1]])[None]
 
 
 def normals(line_m: Floats) -> Floats:
     """(N, 2) unit normals at the corners of a line, to the right of its way (y points down)."""
-    tangent = np.gradient(line_m, axis=0)
-    tangent /= np.maximum(np.hypot(tangent[:, 0], tangent[:, 1]), 1e-9)[:, None]
-    return np.stack([-tangent[:, 1], tangent[:, 0]], 1)
+    tangent = np.empty_like(line_m)
+    tangent[1:-1] = line_m[2:] - line_m[:-2]
+    tangent[0], tangent[-1] = line_m[1] - line_m[0], line_m[-1] - line_m[-2]
+    across = tangent[:, ::-1] / np.maximum(np.hypot(tangent[:, 0], tangent[:, 1]), 1e-9)[:, None]
+    return np.asarray(across * [-1.0, 1.0])

@@ -67,8 +67,8 @@ class TripModel:
 
     @property
     def reach_m(self) -> float:
-        """No point lies farther than this from its road's centreline, half width aside: all normals cut at 3 sd."""
-        return 3 * (self.bias_sd_m + self.white_sd_m + self.outlier_sd_m + self.area_shift_sd_m) * 2**0.5
+        """How far, along x or y, a point may lie from its vehicle: all normals are cut at 3 sd."""
+        return 3 * (self.bias_sd_m + self.white_sd_m + self.outlier_sd_m + self.area_shift_sd_m)
 
 
 # A fleet that reports while it is seen, for a flight of minutes: a week's fleet would leave a live window empty.
