@@ -110,7 +110,7 @@ def evaluate(
         rows=tuple(rows),
         failures=tuple(failures),
         notes=tuple(_notes(rows, spec)),
-        settings={**settings.to_dict(spec), "roots": [s.origin for s in sources]},
+        settings={**settings.to_dict(spec), "sets": [s.name for s in sources]},
         model=_model_record(runner, identity),
         environment=environment(),
         complete=interruption is None,

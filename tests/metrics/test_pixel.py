@@ -109,7 +109,7 @@ def test_a_mask_of_another_shape_or_type_is_refused() -> None:
     with pytest.raises(ShapeError, match="shape"):
         count_pixels(np.zeros((2, 2), bool), np.zeros((2, 3), np.uint8))
     with pytest.raises(ShapeError, match="bool"):
-        count_pixels(np.zeros((2, 2), np.uint8), np.zeros((2, 2), np.uint8))  # type: ignore[arg-type]
+        count_pixels(np.zeros((2, 2), np.uint8), np.zeros((2, 2), np.uint8))
 
 
 def test_no_samples_are_no_score() -> None:
