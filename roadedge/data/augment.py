@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from roadedge.data.corrupt import Corruption, corrupt
 from roadedge.data.folder import LabelledSample
+from roadedge.preprocess import resample
 from roadedge.sample import Sample
 from roadedge.trajectory import augment as gps
 
@@ -23,14 +24,16 @@ class AugmentSpec:
     colour: float = 0.2  # half width of gain, contrast and gamma jitter
     fog_p: float = 0.1
     trees_p: float = 0.1
-    density_p: float = 0.35
+    density_p: float = 0.25
     density: tuple[float, float] = (0.001, 1.0)  # share of the points kept, log-uniform
     perturb_m: float = 2.0
     perturb_p: float = 0.15
     shift_m: float = 2.0
     shift_p: float = 0.15
-    omission_p: float = 0.15
-    drop_second_p: float = 0.2
+    omission_p: float = 0.1
+    coarse_m: float = 4.0  # coarsest step of quantised coordinates
+    coarse_p: float = 0.05
+    drop_second_p: float = 0.15
     drop_image_p: float = 0.05
 
 
@@ -54,7 +57,7 @@ def draw_crop(
     own = sample.gsd_m if sample.gsd_m is not None and gsd_m is not None else None
     step = (gsd_m / own if own and gsd_m else 1.0) * float(np.exp(rng.uniform(*np.log(spec.scale))))  # source px per crop px
     matrix = _placement(sample.size, crop, step, spec, rng)
-    metres = own * step if own else None  # of a crop pixel, scale jitter included
+    metres = sample.gsd_m * step if sample.gsd_m else None  # of a crop pixel, scale jitter included
     moved = moved_sample(sample, matrix, crop)
     mask = moved_mask(item.mask, matrix, crop)
     moved = _degraded(_recoloured(moved, spec, rng), mask, spec, metres, rng)
@@ -65,16 +68,18 @@ def moved_sample(sample: Sample, matrix: NDArray[np.float64], side: int) -> Samp
     """Resample to a square by `matrix` (2, 3): corner coordinates of the source → of the square. Points move along."""
     import cv2
 
-    inner = _between_centres(matrix)
     image = sample.image
     if image is not None:
+        image, inner = _ready(image, matrix)
         image = cv2.warpAffine(image, inner, (side, side), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101)
     second = sample.second
     if second is not None and sample.has_points:
+        second = second[np.isfinite(second[:, :2]).all(1)]
         xy = second[:, :2] @ matrix[:, :2].T + matrix[:, 2]
         inside = ((xy >= 0) & (xy < side)).all(1)
         second = np.concatenate([xy, second[:, 2:]], 1)[inside]
     elif second is not None:
+        second, inner = _ready(second, matrix)
         second = cv2.warpAffine(second, inner, (side, side), flags=cv2.INTER_LINEAR)
     return Sample(image, second, (side, side), id=sample.id)
 
@@ -83,9 +88,10 @@ def moved_mask(mask: NDArray[np.uint8], matrix: NDArray[np.float64], side: int) 
     """The truth on the same square: road where the resampled share is at least a half, 128 outside and where ignored."""
     import cv2
 
-    inner = _between_centres(matrix)
-    road = cv2.warpAffine((mask == 255).astype(np.uint8) * 255, inner, (side, side), flags=cv2.INTER_LINEAR)
-    known = cv2.warpAffine((mask != 128).astype(np.uint8), inner, (side, side), flags=cv2.INTER_NEAREST)
+    road, inner = _ready((mask == 255).astype(np.uint8) * 255, matrix)
+    road = cv2.warpAffine(road, inner, (side, side), flags=cv2.INTER_LINEAR)
+    known = (mask != 128).astype(np.uint8)
+    known = cv2.warpAffine(known, _between_centres(matrix), (side, side), flags=cv2.INTER_NEAREST)
     return np.where(known == 0, 128, np.where(road >= 128, 255, 0)).astype(np.uint8)
 
 
@@ -101,6 +107,20 @@ def _placement(
         rng.uniform(reach, length - reach) if length > 2 * reach else length / 2 for length in (size[1], size[0])
     ]
     return np.concatenate([turn, (crop / 2 - turn @ np.array(centre))[:, None]], 1)
+
+
+def _ready(plane: NDArray[Any], matrix: NDArray[np.float64]) -> tuple[NDArray[Any], NDArray[np.float64]]:
+    """For warpAffine: the plane, shrunk by area first where the map shrinks it twice or more, and the map that is left.
+
+    Bilinear sampling would skip pixels there, and `preprocess` takes the area mean too.
+    """
+    shrink = int(1 / np.sqrt(abs(np.linalg.det(matrix[:, :2]))) + 1e-6)
+    if shrink < 2:
+        return plane, _between_centres(matrix)
+    height, width = plane.shape[:2]
+    small = resample(plane, (max(1, height // shrink), max(1, width // shrink)))
+    grown = np.diag([width / small.shape[1], height / small.shape[0], 1.0])
+    return small, _between_centres(matrix @ grown)
 
 
 def _between_centres(matrix: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -135,26 +155,28 @@ def _degraded(
     if sample.second is not None and sample.has_points:
         sample = _with(sample, second=_points(sample.second, sample.size[0], spec, metres, rng))
     dropped = rng.random()
+    if sample.image is None or sample.second is None or not sample.second.size:
+        return sample  # there is no other modality to find the road by
     if dropped < spec.drop_second_p:
         return _with(sample, second=None)
-    if dropped < spec.drop_second_p + spec.drop_image_p and sample.second is not None:
-        return _with(sample, image=None)
-    return sample
+    return _with(sample, image=None) if dropped < spec.drop_second_p + spec.drop_image_p else sample
 
 
 def _points(
     points: NDArray[Any], side: int, spec: AugmentSpec, metres: float | None, rng: np.random.Generator
 ) -> NDArray[Any]:
-    """GPS augmentations in an order: thin, omit, perturb, shift."""
+    """GPS augmentations in an order: thin, omit, perturb, shift, quantise."""
     pixels = 1.0 / metres if metres else 2.0  # per metre
     if rng.random() < spec.density_p:
-        points = gps.density(points, rng, spec.density)
+        points = gps.density(points, rng, *spec.density)
     if rng.random() < spec.omission_p:
-        points = gps.omission(points, rng, side)
+        points = gps.omission(points, rng, (side, side))
     if rng.random() < spec.perturb_p:
         points = gps.perturbation(points, rng, spec.perturb_m * pixels)
     if rng.random() < spec.shift_p:
         points = gps.shift(points, rng, spec.shift_m * pixels)
+    if rng.random() < spec.coarse_p:
+        points = gps.precision(points, rng, max(1.0, spec.coarse_m * pixels))
     return points
 
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import torch
 from torch import Tensor, nn
@@ -121,6 +122,7 @@ def train(
     """
     if threads:
         torch.set_num_threads(threads)
+    cv2.setNumThreads(1)  # batches are made beside the network's own threads; more would only fight over the cores
     pools, validation = training_pools(recipe, folders)
     spec = spec_of(recipe, folders, pools)
     run = Run(recipe, spec)

@@ -57,7 +57,7 @@ class Session:
         """
         if resume:
             return cls._resumed(data, recipe, output, overwrite or init is not None, changes)
-        chosen = read_recipe(recipe_path("training", recipe)) if recipe else Recipe()
+        chosen = read_recipe(recipe_path(recipe)) if recipe else Recipe()
         if changes.get("model") and not recipe:
             changes["name"] = changes["model"]
         chosen = override(chosen, **changes)

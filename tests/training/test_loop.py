@@ -1,0 +1,161 @@
+"""Training learns, resumes to the bit after a kill, and stops at a loss that is not finite."""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from roadedge.errors import DataError, NonFiniteError, SpecMismatchError, UsageError
+from roadedge.spec import ModelSpec
+from roadedge.training.batches import make_batch, training_pools
+from roadedge.training.checkpoint import load_network, read_archive
+from roadedge.training.loop import Run, rate, train, update_average
+from roadedge.training.recipe import Recipe, override, to_toml
+
+TINY = Recipe(
+    name="tiny",
+    model="roadedge-n",
+    steps=8,
+    batch=2,
+    crop=64,
+    precision="fp32",
+    warmup_steps=2,
+    hold_out={"tiny": 1},
+    evaluate_every=4,
+    save_every=2,
+    panels=1,
+)
+
+
+def quiet(text: str) -> None:
+    """Say nothing."""
+
+
+def weights_of(path: Path) -> dict[str, torch.Tensor]:
+    return load_network(path)[0].state_dict()
+
+
+def test_a_killed_and_resumed_run_ends_with_the_same_weights(folder: Path, tmp_path: Path) -> None:
+    straight = train(TINY, [folder], tmp_path / "straight", threads=1, report=quiet)
+    killed = tmp_path / "killed"
+    (tmp_path / "r.toml").write_text(to_toml(TINY))
+    script = f"""
+import os, signal
+from pathlib import Path
+from roadedge.training.loop import train
+from roadedge.training.recipe import read_recipe
+def stop(step, steps, loss):
+    if step == 5: os.kill(os.getpid(), signal.SIGKILL)
+train(read_recipe({str(tmp_path / "r.toml")!r}), [Path({str(folder)!r})], Path({str(killed)!r}), threads=1, on_step=stop)
+"""
+    ended = subprocess.run([sys.executable, "-c", script], capture_output=True, env=os.environ, check=False)
+    assert ended.returncode == -signal.SIGKILL, ended.stderr.decode()
+    assert read_archive(killed / "state.pt")["step"] == 4
+    resumed = train(TINY, [folder], killed, resume=True, threads=1, report=quiet)
+    a, b = weights_of(straight.folder / "last.pt"), weights_of(resumed.folder / "last.pt")
+    assert all(torch.equal(a[key], b[key]) for key in a)
+    assert resumed.best_g_iou == straight.best_g_iou
+    steps = [int(row["step"]) for row in csv.DictReader((killed / "log.csv").open())]
+    assert steps == sorted(set(steps))
+
+
+def test_training_lowers_the_loss_and_leaves_a_whole_run_folder(folder: Path, tmp_path: Path) -> None:
+    losses: list[float] = []
+    recipe = override(TINY, steps=40, evaluate_every=40, save_every=40)
+    result = train(recipe, [folder], tmp_path / "run", report=quiet, on_step=lambda s, n, loss: losses.append(loss))
+    assert np.mean(losses[-8:]) < 0.8 * np.mean(losses[:8])
+    names = {path.name for path in result.folder.iterdir()}
+    assert {"recipe.toml", "data.json", "env.json", "metrics.json", "log.csv", "best.pt", "last.pt", "state.pt"} <= names
+    assert {"curves.png", "panels", "best.pt.json"} <= names
+    assert not [name for name in names if ".part" in name]
+    metrics = json.loads((result.folder / "metrics.json").read_text())
+    assert metrics["semi_synthetic"] is True
+    spec = load_network(result.best)[0].spec
+    assert spec.gsd_band_m == (pytest.approx(0.46 * 0.75), pytest.approx(0.46 * 1.33, abs=1e-4))
+    assert spec.density_band_per_mpx is not None
+
+
+def test_a_batch_depends_on_the_step_and_nothing_else(folder: Path) -> None:
+    pools, _ = training_pools(TINY, [folder])
+    again, _ = training_pools(TINY, [folder])
+    spec = ModelSpec("roadedge-n")
+    make_batch(TINY, spec, pools, 6)
+    one, two = make_batch(TINY, spec, pools, 3), make_batch(TINY, spec, again, 3)
+    other, rank = make_batch(TINY, spec, pools, 4), make_batch(TINY, spec, pools, 3, rank=1)
+    assert all(np.array_equal(one.feeds[name], two.feeds[name]) for name in one.feeds)
+    assert np.array_equal(one.target, two.target)
+    assert not np.array_equal(one.feeds["image"], other.feeds["image"])
+    assert not np.array_equal(one.feeds["image"], rank.feeds["image"])
+
+
+def test_the_places_set_aside_are_not_trained_on(folder: Path) -> None:
+    pools, validation = training_pools(TINY, [folder])
+    trained = {pools[0][i].id for i in range(len(pools[0]))}
+    chosen = {validation[i].id for i in range(len(validation))}
+    assert len(trained) == 2
+    assert len(chosen) == 1
+    assert not trained & chosen
+    assert "t3" not in trained | chosen  # the validation split is nobody's
+
+
+def test_a_loss_that_is_not_finite_stops_with_its_inputs_saved(folder: Path, tmp_path: Path) -> None:
+    recipe = override(TINY, lr=1e30, clip=0.0, warmup_steps=1)
+    with pytest.raises(NonFiniteError, match="at step"):
+        train(recipe, [folder], tmp_path / "run", report=quiet)
+    kept = np.load(tmp_path / "run" / "nonfinite.npz")
+    assert kept["image"].shape == (2, 64, 64, 3)
+    assert kept["target"].shape == (2, 64, 64)
+
+
+def test_starting_from_other_weights_lists_what_did_not_match(folder: Path, tmp_path: Path) -> None:
+    first = train(override(TINY, steps=2, evaluate_every=2), [folder], tmp_path / "first", report=quiet)
+    lines: list[str] = []
+    recipe = override(TINY, steps=1, inputs=("image",), evaluate_every=1)
+    train(recipe, [folder], tmp_path / "second", init=first.best, report=lines.append)
+    started = next(line for line in lines if line.startswith("started from"))
+    assert "stems.trajectory.first.0.weight: not in this network" in started
+    assert "lateral8.0.weight: (32, 64, 1, 1) in the file, (32, 32, 1, 1) here" in started
+
+
+def test_a_run_is_not_resumed_with_another_recipe(folder: Path, tmp_path: Path) -> None:
+    train(override(TINY, steps=2), [folder], tmp_path / "run", report=quiet)
+    with pytest.raises(SpecMismatchError, match="another recipe"):
+        train(override(TINY, steps=3), [folder], tmp_path / "run", resume=True, report=quiet)
+    with pytest.raises(UsageError, match="not empty"):
+        train(TINY, [folder], tmp_path / "run", report=quiet)
+    with pytest.raises(UsageError, match="no run to resume"):
+        train(TINY, [folder], tmp_path / "nothing", resume=True, report=quiet)
+
+
+def test_setting_aside_places_of_an_absent_data_set_is_an_error(folder: Path) -> None:
+    with pytest.raises(DataError, match="tianjin"):
+        training_pools(override(TINY, hold_out={"tianjin": 2}), [folder])
+
+
+def test_the_rate_warms_up_and_falls_to_a_hundredth() -> None:
+    recipe = Recipe(steps=100, warmup_steps=10, lr=1.0)
+    rates = [rate(recipe, step) for step in range(101)]
+    assert rates[0] == 0.1
+    assert max(rates) == rates[9] == rates[10] == 1.0
+    assert math.isclose(rates[100], 0.01)
+    assert all(a >= b for a, b in zip(rates[10:], rates[11:], strict=False))
+
+
+def test_the_average_moves_by_its_decay() -> None:
+    run = Run(TINY, ModelSpec("roadedge-n"))
+    with torch.no_grad():
+        for parameter in run.network.parameters():
+            parameter.add_(1.0)
+    before = run.average.state_dict()["head.bias"].clone()
+    update_average(run.average, run.network, 0.9)
+    assert torch.allclose(run.average.state_dict()["head.bias"], before + 0.1)

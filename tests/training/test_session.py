@@ -1,0 +1,75 @@
+"""`roadedge train` settles recipe, data and folder before it touches anything."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from roadedge import cli
+from roadedge.errors import DataError, UsageError
+from roadedge.training.recipe import read_recipe
+from roadedge.training.session import Session
+
+ROOT = Path(__file__).parents[2]
+
+
+def plan(data: list[Path], **changes: object) -> Session:
+    options = {"recipe": None, "output": None, "resume": False, "overwrite": False, "init": None, "epochs": None}
+    return Session.plan(data, **(options | changes))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "training").glob("*.toml")), ids=lambda path: path.stem)
+def test_committed_recipes_can_be_read_and_bear_their_own_name(path: Path) -> None:
+    assert read_recipe(path).name == path.stem
+    assert plan([], recipe=path.stem).recipe == read_recipe(path)
+
+
+def test_a_model_names_its_run() -> None:
+    assert plan([], model="roadedge-n").recipe.name == "roadedge-n"
+
+
+def test_epochs_become_steps(folder: Path) -> None:
+    assert plan([folder], epochs=4, batch=2).recipe.steps == 6  # three training tiles, four times, two at a time
+    with pytest.raises(UsageError, match="--steps and --epochs"):
+        plan([folder], epochs=4, steps=5)
+
+
+def test_a_missing_folder_is_named(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="nowhere"):
+        plan([tmp_path / "nowhere"])
+
+
+def test_resume_takes_no_other_settings(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="leave the other settings out"):
+        plan([], output=tmp_path, resume=True, lr=0.1)
+    with pytest.raises(UsageError, match="no run to resume"):
+        plan([], output=tmp_path, resume=True)
+
+
+def test_train_and_resume_from_the_command_line(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    options = ["--model", "roadedge-n", "--steps", "2", "--batch", "2", "--crop", "64", "--precision", "fp32", "--json", "-q"]
+    assert cli.main(["train", str(folder), *options]) == 0
+    result = json.loads(capsys.readouterr().out)
+    assert result["steps"] == 2
+    assert Path(result["best"]).parent == tmp_path / "runs" / "train" / "roadedge-n"
+    assert cli.main(["train", "--resume", "--json", "-q"]) == 0
+    assert json.loads(capsys.readouterr().out)["folder"] == result["folder"]
+
+
+def test_mistakes_have_their_exit_codes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["train", str(tmp_path / "none")]) == 8
+    assert cli.main(["train", "--model", "roadedge-x"]) == 2
+    assert "did you mean" in capsys.readouterr().err
+    assert cli.main(["train", "--recipe", str(tmp_path / "none.toml")]) == 8
+    assert cli.main(["train", "--inputs", "radar", "--steps", "1", "-o", str(tmp_path / "run")]) == 8
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_recipe_can_be_printed(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["train", "--steps", "7", "--dump-recipe"]) == 0
+    assert "steps = 7\n" in capsys.readouterr().out
