@@ -27,10 +27,11 @@ def roadedge_command(*arguments: str) -> str:
 
 
 def check_light_import() -> None:
-    code = "import sys, roadedge; sys.exit(', '.join({'torch', 'onnx', 'cv2', 'onnxruntime'} & set(sys.modules)))"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    if done.returncode:
-        sys.exit(f"import roadedge loads {done.stderr.strip()}")
+    """`import roadedge` must not bring what it does not need."""
+    code = "import sys, roadedge; print(*{'torch', 'onnx', 'cv2', 'onnxruntime'} & set(sys.modules))"
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip()
+    if loaded:
+        sys.exit(f"import roadedge loads {loaded}")
 
 
 def check_command_line(folder: Path) -> None:
