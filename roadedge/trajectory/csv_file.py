@@ -173,7 +173,7 @@ def _arrow_type(field: str, table: _Table) -> Any:
     position = table.layout.fields[field]
     cell = table.first[position].strip() if position < len(table.first) else ""
     if field == "vehicle":
-        return pa.int64() if cell.lstrip("-").isdigit() else pa.string()
+        return pa.int64() if cell in ABSENT or cell.lstrip("-").isdigit() else pa.string()
     if field == "t_s" and cell and cell not in ABSENT and not _is_number(cell):
         zoned = cell.endswith("Z") or "+" in cell
         return pa.timestamp("us", "UTC" if zoned else None)

@@ -53,7 +53,7 @@ class Points:
         """Points of the good rows of `columns` (named as the fields are); the others are counted by reason.
 
         Reasons: `nan`, `infinite`, and of longitude and latitude `out_of_range` and `no_fix` (0, 0: what a receiver
-        without a fix writes).
+        without a fix writes). An infinite time is an unknown one, NaN.
 
         Raises:
             PointsError: rows came and not one is good, or the times are not in seconds.
@@ -75,12 +75,10 @@ class Points:
             if new:
                 count[reason] = count.get(reason, 0) + new
         _check_rows(good, count)
+        columns = dict(columns)
+        if "t_s" in columns:
+            columns["t_s"] = _known_times(columns["t_s"])
         points = cls(**columns, crs=crs, dropped=count)
-        if points.t_s is not None and np.any(points.t_s > _LATEST_S):
-            raise PointsError(
-                f"times must be in seconds, the largest is {np.nanmax(points.t_s):.0f}, which looks like milliseconds; "
-                "divide the column by 1000"
-            )
         return points if good.all() else points.select(good)
 
     def __len__(self) -> int:
@@ -178,3 +176,14 @@ def _check_rows(good: NDArray[np.bool_], dropped: Mapping[str, int]) -> None:
             f"none of the {len(good)} points is usable (dropped: {reasons}); "
             "longitude must lie in [-180, 180] and latitude in [-90, 90], pixels belong in columns x, y"
         )
+
+
+def _known_times(t_s: NDArray[np.float64]) -> NDArray[np.float64]:
+    infinite = np.isinf(t_s)
+    known = np.where(infinite, np.nan, t_s) if infinite.any() else t_s
+    if np.any(known > _LATEST_S):
+        raise PointsError(
+            f"times must be in seconds, the largest is {np.nanmax(known):.0f}, which looks like milliseconds; "
+            "divide the column by 1000"
+        )
+    return known

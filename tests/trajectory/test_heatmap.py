@@ -138,7 +138,7 @@ def test_numpy_counts_as_defined(cloud: NDArray[np.float64]) -> None:
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("layout", ["C", "F", "third column", "reversed", "read-only"])
 def test_both_ways_count_alike(dtype: type, layout: str, way: str) -> None:
-    cloud = np.random.default_rng(0).uniform(-9, 73, (5000, 3)).astype(dtype)
+    cloud: NDArray[Any] = np.random.default_rng(0).uniform(-9, 73, (5000, 3)).astype(dtype)
     cloud[::97, 0], cloud[::89, 1] = np.nan, np.inf
     given_cloud = {
         "C": cloud[:, :2].copy(),
@@ -158,7 +158,7 @@ def test_a_crowded_pixel_loses_none(way: str) -> None:
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_tiles_equal_the_map_cut_up(dtype: type, way: str) -> None:
     rng = np.random.default_rng(1)
-    cloud = rng.uniform(-20, 220, (20_000, 2)).astype(dtype)
+    cloud: NDArray[Any] = rng.uniform(-20, 220, (20_000, 2)).astype(dtype)
     cloud[::50] = np.nan
     tile, grid = (40, 30), (3, 5)
     whole = count_points(cloud, (tile[0] * grid[0], tile[1] * grid[1]))
