@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import json
 import sys
+import warnings
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 import roadedge
 from roadedge.errors import RoadEdgeError
+
+if TYPE_CHECKING:
+    from roadedge.stream.outcome import InferResult
 
 app = typer.Typer(
     name="roadedge",
@@ -152,10 +157,154 @@ def models(
         print_table(entries)
 
 
+@app.command()
+def export(
+    checkpoint: Annotated[
+        str | None, typer.Argument(help="A .pt file or a network's name; none: the newest run, else roadedge-s.")
+    ] = None,
+    fp16: Annotated[bool, typer.Option("--fp16", help="Write the typed FP16 graph.")] = False,
+    size: Annotated[str, typer.Option(help="HEIGHTxWIDTH of the static graph in pixels.")] = "512x512",
+    batch: Annotated[int, typer.Option(help="Windows that the static graph takes at once.")] = 1,
+    dynamic: Annotated[str | None, typer.Option(help="MIN,OPT,MAX: leave size and batch free.")] = None,
+    opset: Annotated[int, typer.Option(help="ONNX opset.")] = 17,
+    simplify: Annotated[bool, typer.Option("--simplify/--no-simplify", help="Run onnxsim.")] = True,
+    fold: Annotated[
+        bool | None, typer.Option("--fold/--no-fold", help="Fold private batch-norms, where a network has the choice.")
+    ] = None,
+    data: Annotated[
+        Path | None, typer.Option(help="Compare on samples of this data set or folder of images; default the city.")
+    ] = None,
+    output: Annotated[Path | None, typer.Option("-o", "--output", help="Folder; default runs/export/NAME.")] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace files that are in the way.")] = False,
+    as_json: Json = False,
+    verbose: Verbose = False,
+) -> None:
+    """Write a checkpoint as ONNX with its sidecar, after comparing both on real samples."""
+    from roadedge.export import export_model, parse_dynamic, parse_size
+    from roadedge.export.report import export_lines
+    from roadedge.weights import find_checkpoint
+
+    path = find_checkpoint(checkpoint)
+    say(f"exporting {path}")
+    result = export_model(
+        path, output, "fp16" if fp16 else "fp32", parse_size(size), batch, parse_dynamic(dynamic) if dynamic else None,
+        opset, simplify, fold, data, overwrite,
+    )  # fmt: skip
+    if as_json:
+        print_json(result.to_dict())
+        return
+    print(*export_lines(result), sep="\n")
+    say(f"Results saved to {result.onnx} and {result.sidecar}")
+    say(f"Next: roadedge infer {result.onnx} IMAGE, or: roadedge eval {result.onnx} DATA")
+
+
+@app.command()
+def info(
+    model: Annotated[str, typer.Argument(help="A .pt or .onnx file, or a network's name.")],
+    as_json: Json = False,
+    verbose: Verbose = False,
+) -> None:
+    """Say what a model file holds, where it came from, and whether it would load here."""
+    from roadedge.export.describe import describe_model
+    from roadedge.export.report import info_lines
+    from roadedge.weights import find_model
+
+    found = describe_model(find_model(model))
+    if as_json:
+        print_json(found)
+    else:
+        print(*info_lines(found), sep="\n")
+
+
+@app.command()
+def infer(
+    arguments: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="[MODEL] SOURCE",
+            help="A network (default roadedge-s); an image, folder, glob, video or synth:WIDTHxHEIGHT@RATE.",
+            show_default=False,
+        ),
+    ],
+    trajectory: Annotated[Path | None, typer.Option(help="Points or raster of the image, or a folder of them.")] = None,
+    gsd: Annotated[float | None, typer.Option(help="Metres per pixel of the images.")] = None,
+    points_crs: Annotated[str | None, typer.Option(help="What x, y of the points are; default pixels.")] = None,
+    datum: Annotated[str, typer.Option(help="Of longitudes and latitudes: wgs84, gcj02 or bd09.")] = "wgs84",
+    backend: Annotated[str, typer.Option(help="auto, torch, onnxruntime or openvino.")] = "auto",
+    precision: Annotated[str | None, typer.Option(help="What must be computed in; default the back-end's own.")] = None,
+    threads: Annotated[int | None, typer.Option(help="Threads of the back-end.")] = None,
+    threshold: Annotated[float | None, typer.Option(help="On the probability; default the model's.")] = None,
+    save: Annotated[str | None, typer.Option(help="Some of mask,overlay,video,csv; default what suits SOURCE.")] = None,
+    policy: Annotated[str, typer.Option(help="Frames due while busy: latest drops them, all queues.")] = "latest",
+    rate: Annotated[float | None, typer.Option(help="Frames of files are due at this many a second.")] = None,
+    max_frames: Annotated[int | None, typer.Option(help="Stop after this many frames.")] = None,
+    duration: Annotated[float | None, typer.Option(help="Stop after this many seconds.")] = None,
+    strict: Annotated[bool, typer.Option("--strict", help="Stop at a bad file or an untrained resolution.")] = False,
+    require_valid: Annotated[bool, typer.Option("--require-valid", help="Exit 6 on an INVALID verdict.")] = False,
+    output: Annotated[Path | None, typer.Option("-o", "--output", help="Run folder; default runs/infer/NAME.")] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace files of the same name in -o.")] = False,
+    as_json: Json = False,
+    quiet: Annotated[bool, typer.Option("-q", "--quiet", help="No progress.")] = False,
+    verbose: Verbose = False,
+) -> None:
+    """Extract the roads of images, a video or a synthetic flight, with a latency profile."""
+    from roadedge.stream.opening import SourceOptions
+    from roadedge.stream.outcome import InferOptions
+    from roadedge.stream.pipeline import Plan
+    from roadedge.stream.session import infer as run
+    from roadedge.stream.session import model_and_source
+
+    model, source = model_and_source(arguments)
+    options = InferOptions(
+        source, model, SourceOptions(trajectory, gsd, points_crs, datum),
+        Plan(policy, rate, max_frames, duration, threshold, strict), backend, precision, threads,
+        tuple(save.split(",")) if save is not None else None, output, overwrite,
+    )  # fmt: skip
+    _show(lambda: run(options, (lambda text: None) if quiet else say), as_json, require_valid)
+
+
+@app.command()
+def demo(
+    seconds: Annotated[float, typer.Option(help="How long to fly.")] = 20.0,
+    model: Annotated[str, typer.Option(help="A carried network, or a .pt or .onnx file.")] = "roadedge-s",
+    output: Annotated[Path | None, typer.Option("-o", "--output", help="Run folder; default in runs/demo.")] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace files of the same name in -o.")] = False,
+    as_json: Json = False,
+    verbose: Verbose = False,
+) -> None:
+    """Fly a synthetic drone over the built-in city and watch roads being extracted, on this processor."""
+    from roadedge.demo import fly
+
+    _show(lambda: fly(seconds, output, say, model, overwrite), as_json)
+
+
+def _show(run: Callable[[], InferResult], as_json: bool, require_valid: bool = False) -> None:
+    """Run, print the result, and leave with the exit code that it deserves."""
+    from roadedge.stream.show import next_command, print_result
+
+    try:
+        result = run()
+    except KeyboardInterrupt:
+        say("interrupted before the first frame")
+        raise typer.Exit(130) from None
+    if as_json:
+        print_json({"folder": str(result.folder), **result.metrics})
+    else:
+        print_result(result)
+    for failure in result.run.failures:
+        say(f"failed: {failure}")
+    say(f"Results saved to {result.folder}")
+    say(f"Next: {next_command(result)}")
+    if result.run.interrupted:
+        raise typer.Exit(130)
+    result.check(require_valid)
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line and return its exit code: one sentence for an error that we know, a traceback with -v else."""
     arguments = sys.argv[1:] if arguments is None else arguments
     verbose = any(a in ("-v", "--verbose") for a in arguments)
+    warnings.showwarning = lambda message, *_, **__: say(f"warning: {message}")  # one line, without our source
     try:
         app(args=arguments, standalone_mode=True)
     except SystemExit as stop:

@@ -66,12 +66,23 @@ def draw_points(picture: Picture, points: NDArray[Any], colour: tuple[int, int, 
             picture[np.clip(row + dy, 0, height - 1), np.clip(column + dx, 0, width - 1)] = colour
 
 
-def heat_picture(raster: NDArray[np.uint8]) -> Picture:
-    """A second modality (H, W) uint8 in colours: black where nothing is, then purple, orange, yellow."""
+def heat_picture(raster: NDArray[np.uint8], image: Picture | None = None) -> Picture:
+    """A second modality (H, W) uint8 in colours: black where nothing is, then purple, orange, yellow.
+
+    The levels are drawn by their root, so that a single point is seen. With an `image` (of any size) the colours glow
+    over its darkened grey, on its grid.
+    """
     import cv2
 
     check_shape("raster", raster, (None, None))
-    return np.ascontiguousarray(cv2.applyColorMap(raster, cv2.COLORMAP_INFERNO)[..., ::-1])
+    root = np.rint(np.sqrt(np.arange(256) * 255.0)).astype(np.uint8)
+    if image is not None and raster.shape != image.shape[:2]:
+        raster = np.asarray(cv2.resize(raster, image.shape[1::-1], interpolation=cv2.INTER_LINEAR), np.uint8)
+    glow = np.ascontiguousarray(cv2.applyColorMap(cv2.LUT(raster, root), cv2.COLORMAP_INFERNO)[..., ::-1], np.uint8)
+    if image is None:
+        return glow
+    dark = cv2.convertScaleAbs(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), alpha=0.35)
+    return np.asarray(cv2.max(glow, cv2.cvtColor(dark, cv2.COLOR_GRAY2RGB)), np.uint8)
 
 
 def mask_picture(mask: NDArray[np.bool_]) -> Picture:

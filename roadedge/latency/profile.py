@@ -118,9 +118,9 @@ class Profile:
 def find_warmup(answered: Sequence[FrameRecord]) -> Warmup:
     """How many answered frames to leave out.
 
-    Until at least 3 s have passed and the median inference of the last 50 frames differs by less than 2 % from that of
-    the 50 before; at most 30 s. A run that ends before that leaves out its first frame only and is not settled; a run of
-    one frame leaves out nothing.
+    Until at least 3 s have passed and the median inference of the last 50 frames differs by less than 2 % from that
+    of the 50 before; at most 30 s. A run that ends before that leaves out its first frame only and is not settled; a
+    run of one frame leaves out nothing.
     """
     infer_ms = np.array([record.stage_ms[STAGES.index("infer")] for record in answered])
     first = float(infer_ms[0]) if infer_ms.size else None

@@ -73,7 +73,7 @@ def summarize(times_ms: Sequence[float], percentiles: Sequence[float] = PERCENTI
 
 
 def nearest_rank(ordered: NDArray[np.float64], percentile: float) -> float:
-    """The smallest of the ascending values that at least `percentile` % of them do not exceed: a value that occurred."""
+    """The smallest of the ascending values that at least `percentile` % do not exceed: a value that occurred."""
     rank = math.ceil(round(percentile * ordered.size / 100, 9))  # rounded: 99.9 % of 1000 is 999, not 999.0000000001
     return float(ordered[max(rank, 1) - 1])
 

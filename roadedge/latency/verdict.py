@@ -17,7 +17,7 @@ NOT_SEEN_HERE = (
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """Whether a run may be quoted. `reasons` say why not; `not_applicable` what could not be seen; `warnings` the rest."""
+    """Whether a run may be quoted. `reasons` say why not, `not_applicable` what could not be seen."""
 
     reasons: tuple[str, ...]
     not_applicable: tuple[str, ...] = NOT_SEEN_HERE
@@ -78,7 +78,9 @@ def _warnings(profile: Profile) -> list[str]:
     lines = []
     if not profile.warmup.settled:
         left_out = "only the first frame is" if profile.warmup.frames == 1 else f"{profile.warmup.frames} frames are"
-        lines.append(f"the inference time did not settle (3 s, then two like medians of 50 frames); {left_out} left out")
+        lines.append(
+            f"the inference time did not settle (3 s, then two like medians of 50 frames); {left_out} left out"
+        )
     if profile.residual is not None and profile.residual > RESIDUAL_WARNING:
         lines.append(f"{profile.residual:.0%} of the time between start and result belongs to no stage")
     if profile.load is not None and profile.load >= 1:

@@ -7,7 +7,9 @@ import pytest
 from roadedge.latency.profile import CSV_COLUMNS, FrameRecord, Profile, find_warmup, profile_of, worst_frame
 
 
-def record(index: int, age_ms: float = 30.0, infer_ms: float = 20.0, period_s: float = 0.1, points: int = 5) -> FrameRecord:
+def record(
+    index: int, age_ms: float = 30.0, infer_ms: float = 20.0, period_s: float = 0.1, points: int = 5
+) -> FrameRecord:
     stages = (2.0, 1.0, 1.0, infer_ms, 1.0, 4.0)
     due_s = index * period_s
     return FrameRecord(
@@ -29,7 +31,19 @@ def test_the_columns_are_those_of_the_contract() -> None:
         "skew_ms,points,dropped_by"
     )
     assert record(3).csv_row() == [
-        "000003", "0.300000", "schedule", "30.000", "2.000", "1.000", "1.000", "20.000", "1.000", "4.000", "12.000", "5", ""
+        "000003",
+        "0.300000",
+        "schedule",
+        "30.000",
+        "2.000",
+        "1.000",
+        "1.000",
+        "20.000",
+        "1.000",
+        "4.000",
+        "12.000",
+        "5",
+        "",
     ]
     assert dropped(4).csv_row() == ["000004", "0.400000", "schedule", *[""] * 9, "policy"]
 

@@ -1,0 +1,38 @@
+"""The demonstration: a synthetic drone flight through the carried network on this processor."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from roadedge.errors import UsageError
+from roadedge.stream.outcome import InferOptions, InferResult
+from roadedge.stream.pipeline import Plan
+from roadedge.stream.session import Tell, infer
+
+FLIGHT = "synth:512x512@10"
+SECONDS_LIMIT = 3600.0
+
+
+def fly(
+    seconds: float, output: Path | None, tell: Tell, model: str = "roadedge-s", overwrite: bool = False
+) -> InferResult:
+    """Fly for some seconds of real time; masks, overlay video, report and latencies go to `runs/demo`.
+
+    Args:
+        seconds: of flight.
+        output: run folder; None takes the first free one in `runs/demo`.
+        tell: is given a line a second.
+        model: a carried network or a file.
+        overwrite: files of `output` may be replaced.
+
+    Raises:
+        UsageError: no time to fly, or more than an hour of it.
+        and what `infer` raises.
+    """
+    if not 0 < seconds <= SECONDS_LIMIT:
+        raise UsageError(f"--seconds must lie between 0 and {SECONDS_LIMIT:g}, got {seconds:g}")
+    tell(f"drawing the city under the flight; then {seconds:g} s of 512 x 512 pixels at 10 frames a second")
+    options = InferOptions(
+        FLIGHT, model, plan=Plan(duration_s=seconds), output=output, overwrite=overwrite, command="demo"
+    )
+    return infer(options, tell)

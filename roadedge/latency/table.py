@@ -1,0 +1,79 @@
+"""The profile as a table for a terminal."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from roadedge.latency.profile import Profile
+from roadedge.latency.summary import Summary, label, samples_needed
+from roadedge.latency.verdict import Verdict
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+SHOWN = (50.0, 90.0, 99.0)  # percentiles of the table; metrics.json has p99.9 too
+HEADS = ("n", *(label(p) for p in SHOWN), "max")
+
+
+def cells(summary: Summary) -> list[str]:
+    """n, percentiles and maximum of a row; `n < 662` where the count is too small for one."""
+    return [str(summary.count), *(percentile_cell(summary, p) for p in SHOWN), milliseconds(summary.maximum)]
+
+
+def percentile_cell(summary: Summary, percentile: float) -> str:
+    """The value in milliseconds, or how many samples it would take."""
+    value = summary.percentiles[percentile]
+    return f"n < {samples_needed(percentile)}" if value is None else milliseconds(value)
+
+
+def milliseconds(value: float | None) -> str:
+    """Three figures, or a dash for nothing."""
+    if value is None:
+        return "–"
+    return f"{value:.0f}" if value >= 100 else f"{value:.1f}" if value >= 10 else f"{value:.2f}"
+
+
+def latency_table(profile: Profile) -> Table:
+    """Stages and the headline as a table of `rich`, milliseconds."""
+    from rich.table import Table
+
+    table = Table(title=f"latency, ms ({profile.scenario})", title_justify="left")
+    table.add_column("stage")
+    for head in HEADS:
+        table.add_column(head, justify="right", no_wrap=True)
+    for stage, summary in profile.stages.items():
+        table.add_row(stage, *cells(summary))
+    table.add_section()
+    table.add_row(profile.headline, *cells(profile.age), style="bold")
+    return table
+
+
+def facts(profile: Profile) -> list[str]:
+    """What the table does not say, a sentence a line."""
+    dropped = sum(profile.dropped_by.values())
+    causes = ", ".join(f"{name} {count}" for name, count in profile.dropped_by.items())
+    share = f" ({dropped / profile.due:.1%}: {causes})" if dropped else ""
+    lines = [
+        f"{profile.answered} of {profile.due} frames answered, {dropped} dropped{share}, in {profile.duration_s:.1f} s"
+    ]
+    if profile.rate_hz is not None:
+        gap = f", longest gap {profile.max_gap_ms:.0f} ms" if profile.max_gap_ms is not None else ""
+        lines.append(
+            f"rate {profile.rate_hz:g} Hz, policy {profile.policy}, load {profile.load or 0:.2f}, "
+            f"{profile.misses} results older than a period{gap}"
+        )
+    first = "" if profile.warmup.first_infer_ms is None else f", first inference {profile.warmup.first_infer_ms:.1f} ms"
+    lines.append(
+        f"model load {profile.model_load_ms:.0f} ms{first}; warm-up of {profile.warmup.frames} frames left out"
+    )
+    if profile.skew.count:
+        lines.append(f"skew of points to image: median {milliseconds(profile.skew.median)} ms")
+    return lines
+
+
+def verdict_lines(verdict: Verdict) -> list[str]:
+    """VALID or INVALID, the reasons, what could not be seen, and warnings."""
+    lines = ["Result is: VALID" if verdict.valid else "Result is: INVALID (not to be quoted as a benchmark)"]
+    lines += [f"  - {reason}" for reason in verdict.reasons]
+    lines += [f"  warning: {warning}" for warning in verdict.warnings]
+    return [*lines, *(f"  n/a: {rule}" for rule in verdict.not_applicable)]

@@ -1,0 +1,117 @@
+"""From the SOURCE argument to a source."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from numpy.typing import NDArray
+
+from roadedge.errors import DataError, SourceError, UsageError
+from roadedge.imagery import IMAGE_SUFFIXES, read_raster
+from roadedge.stream.pairing import is_raster, pair
+from roadedge.stream.sources import ImageFiles, Source
+from roadedge.stream.video import VIDEO_SUFFIXES, VideoFile
+from roadedge.trajectory.readers import read_points
+
+SYNTH = re.compile(r"synth:(\d+)[xX](\d+)@(\d+(?:\.\d+)?)")
+SCHEME = re.compile(r"[a-z][a-z0-9+]*:(//)?", re.IGNORECASE)
+KINDS = "an image, a folder or glob of images, a video, or synth:WIDTHxHEIGHT@RATE"
+
+
+@dataclass(frozen=True, slots=True)
+class SourceOptions:
+    """What goes with a source: `points_crs` and `datum` as in `read_points`."""
+
+    trajectory: Path | None = None
+    gsd_m: float | None = None
+    points_crs: str | None = None
+    datum: str = "wgs84"
+
+
+def open_source(text: str, options: SourceOptions) -> Source:
+    """Open an image, a folder, a glob, a video or a synthetic flight.
+
+    Raises:
+        SourceError: there is no such thing.
+        DataError: a folder without images, or a file that is neither image nor video.
+        UsageError: a source or a combination that is not supported.
+    """
+    if text.startswith("synth:"):
+        return _flight(text, options)
+    if SCHEME.match(text) and not Path(text).exists():
+        raise UsageError(f"{text.split(':')[0]}: is no source that this version reads; SOURCE is {KINDS}")
+    path = Path(text).expanduser()
+    if path.suffix.lower() in VIDEO_SUFFIXES:
+        _refuse_trajectory(options, "a video")
+        return VideoFile(path, options.gsd_m)
+    return _image_files(_images(path, text), path, options)
+
+
+def _images(path: Path, text: str) -> list[Path]:
+    if path.is_dir():
+        found = sorted(p for p in path.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES and p.is_file())
+        if not found:
+            inner = f"; its folder image/ may be meant: {path / 'image'}" if (path / "image").is_dir() else ""
+            raise DataError(f"{path} holds no images ({', '.join(IMAGE_SUFFIXES)}){inner}")
+        return found
+    if path.is_file():
+        if path.suffix.lower() not in IMAGE_SUFFIXES:
+            raise DataError(f"{path} is neither an image nor a video by its suffix; SOURCE is {KINDS}")
+        return [path]
+    if any(letter in text for letter in "*?["):
+        found = sorted(p for p in _glob(path) if p.suffix.lower() in IMAGE_SUFFIXES and p.is_file())
+        if not found:
+            raise SourceError(f"no image matches {text}; quote the pattern, and check it with ls")
+        return found
+    raise SourceError(f"there is no {text}; SOURCE is {KINDS}")
+
+
+def _glob(pattern: Path) -> list[Path]:
+    import glob
+
+    return [Path(name) for name in glob.glob(str(pattern), recursive=True)]
+
+
+def _image_files(images: list[Path], path: Path, options: SourceOptions) -> ImageFiles:
+    seconds = {} if options.trajectory is None else pair(images, options.trajectory.expanduser())
+    name = path.stem if path.is_file() else path.resolve().name if path.is_dir() else path.resolve().parent.name
+
+    def read_second(file: Path) -> NDArray[Any]:
+        return read_raster(file) if is_raster(file) else _read_points(file, options)
+
+    return ImageFiles(images, name or "images", seconds, read_second, options.gsd_m)
+
+
+def _read_points(file: Path, options: SourceOptions) -> NDArray[Any]:
+    """Points of a file in pixels of its image.
+
+    Raises:
+        PointsError: the file cannot be read.
+        DataError: its points are on the globe and nobody knows where the image lies.
+    """
+    points = read_points(file, options.datum, options.points_crs)
+    if points.crs != "pixel":
+        raise DataError(
+            f"{file} holds points in {points.crs!r}, and where the image lies on the ground is not known; give them in "
+            "pixels of the image (columns x, y)"
+        )
+    return points.to_array()
+
+
+def _flight(text: str, options: SourceOptions) -> Source:
+    match = SYNTH.fullmatch(text)
+    if match is None:
+        raise UsageError(f"a synthetic flight is written synth:WIDTHxHEIGHT@RATE, as in synth:512x512@10; got {text}")
+    _refuse_trajectory(options, "a synthetic flight, which brings its own points,")
+    from roadedge.stream.flight import Flight
+
+    width, height, rate_hz = int(match[1]), int(match[2]), float(match[3])
+    return Flight((height, width), rate_hz, gsd_m=options.gsd_m)
+
+
+def _refuse_trajectory(options: SourceOptions, what: str) -> None:
+    if options.trajectory is not None:
+        raise UsageError(f"--trajectory goes with an image or a folder of images; {what} takes none in this version")

@@ -1,0 +1,147 @@
+"""What a run was asked to do and what it left behind: frames.csv, metrics.json, env.json, report.html."""
+
+from __future__ import annotations
+
+import csv
+import io
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from roadedge.atomic import write_json, write_text
+from roadedge.environment import environment
+from roadedge.errors import PartialFailureError, RunInvalidError
+from roadedge.latency.profile import CSV_COLUMNS, Profile, profile_of
+from roadedge.latency.report import write_report
+from roadedge.latency.verdict import Verdict, judge
+from roadedge.metrics.pixel import PixelScores, score
+from roadedge.stream.opening import SourceOptions
+from roadedge.stream.pipeline import Pipeline, Plan, Run
+from roadedge.stream.sinks import side_by_side
+
+SCHEMA_VERSION = 1
+SAVES = ("mask", "overlay", "video", "csv")
+SEMI_SYNTHETIC = "semi-synthetic: image, truth and GPS points come from one simulation"
+
+
+@dataclass(frozen=True, slots=True)
+class InferOptions:
+    """What a run was asked to do. `save` names some of SAVES; None takes what suits the source."""
+
+    source: str
+    model: str = "roadedge-s"
+    inputs: SourceOptions = field(default_factory=SourceOptions)
+    plan: Plan = field(default_factory=Plan)
+    backend: str = "auto"
+    precision: str | None = None
+    threads: int | None = None
+    save: tuple[str, ...] | None = None
+    output: Path | None = None
+    overwrite: bool = False
+    command: str = "infer"
+
+
+@dataclass(frozen=True, slots=True)
+class InferResult:
+    """What a run left behind. `scores` are those against a simulation's truth, labelled `SEMI_SYNTHETIC`."""
+
+    folder: Path
+    run: Run
+    profile: Profile
+    verdict: Verdict
+    scores: PixelScores | None
+    metrics: dict[str, Any]
+
+    def check(self, require_valid: bool = False) -> None:
+        """Raise what the exit code should say, now that all is written.
+
+        Raises:
+            PartialFailureError: frames of a folder failed.
+            RunInvalidError: the run is INVALID and `require_valid` is set.
+        """
+        if self.run.failures:
+            raise_failures(self.run, self.folder)
+        if require_valid and not self.verdict.valid:
+            raise RunInvalidError(f"the run is INVALID: {'; '.join(self.verdict.reasons)}")
+
+
+def raise_failures(run: Run, folder: Path) -> None:
+    """Raise the one error of a single file, or PartialFailureError for some of many."""
+    failures = run.failures
+    if len(run.records) == 1:
+        raise failures[0]
+    rest = f"; the results of the other {run.answered} are in {folder}" if run.answered else ""
+    raise PartialFailureError(f"{len(failures)} of {len(run.records)} frames failed, the first: {failures[0]}{rest}")
+
+
+def conclude(
+    options: InferOptions, pipeline: Pipeline, folder: Path, load_ms: float, facts: dict[str, Any]
+) -> InferResult:
+    """Sum up a run and write its files.
+
+    Args:
+        options: what was asked.
+        pipeline: after `go`.
+        folder: of the run.
+        load_ms: how long loading the model took.
+        facts: `source`, `runner` and `model` for the report's header.
+
+    Raises:
+        OutputError: a file cannot be written.
+    """
+    run = pipeline.run
+    profile = profile_of(run.records, pipeline.rate_hz, options.plan.policy, load_ms, run.duration_s)
+    verdict = judge(
+        profile,
+        asked_s=options.plan.duration_s,
+        interrupted=run.interrupted,
+        backend_asked=options.backend,
+        backend_used=facts["runner"]["backend"],
+        accuracy_known=bool(facts["model"]["provenance"].get("accuracy")),
+    )
+    scores = score(run.counts) if run.counts else None
+    metrics = metrics_of(run, profile, verdict, scores, facts)
+    if options.save is None or "csv" in options.save:
+        write_text(folder / "frames.csv", frames_csv(run))
+    write_json(folder / "env.json", metrics["environment"])
+    write_json(folder / "metrics.json", metrics)
+    pictures = [(r.frame.name, side_by_side(r)) for r in (run.first, run.last) if r is not None]
+    write_report(
+        folder / "report.html",
+        metrics,
+        run.records,
+        profile,
+        verdict,
+        pictures[-1:] if run.first is run.last else pictures,
+    )
+    return InferResult(folder, run, profile, verdict, scores, metrics)
+
+
+def metrics_of(
+    run: Run, profile: Profile, verdict: Verdict, scores: PixelScores | None, facts: dict[str, Any]
+) -> dict[str, Any]:
+    """The content of metrics.json."""
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "verdict": verdict.to_dict(),
+        **facts,
+        "included": "decode, heat-map, preprocess, infer, postprocess, encode and write",
+        "input_size": list(run.last.frame.sample.size) if run.last else None,
+        "batch": 1,
+        **profile.to_dict(),
+        "interrupted": run.interrupted,
+        "failures": [str(error) for error in run.failures],
+        "outside_trained_gsd": run.outside_band,
+        "road_fraction_of_last": run.last.mask.road_fraction if run.last else None,
+        "scores": None if scores is None else {"label": SEMI_SYNTHETIC, **scores.to_dict()},
+        "environment": environment(),
+    }
+
+
+def frames_csv(run: Run) -> str:
+    """One row a frame, dropped and failed ones included."""
+    text = io.StringIO()
+    table = csv.writer(text, lineterminator="\n")
+    table.writerow(CSV_COLUMNS)
+    table.writerows(record.csv_row() for record in run.records)
+    return text.getvalue()

@@ -1,0 +1,163 @@
+"""One run from arguments to a run folder: what `roadedge infer` calls."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+from roadedge.errors import OutputError, RoadEdgeError, UsageError
+from roadedge.latency.clock import Clock, HostClock
+from roadedge.spec import sha256_of
+from roadedge.stream.opening import open_source
+from roadedge.stream.outcome import SAVES, InferOptions, InferResult, conclude, raise_failures
+from roadedge.stream.pipeline import POLICIES, Pipeline, Plan, Run
+from roadedge.stream.run_folder import open_run_folder
+from roadedge.stream.sinks import MaskSink, OverlaySink, Sink, VideoSink
+from roadedge.stream.sources import Source
+from roadedge.stream.status import StatusLine, progress_bar
+
+DEFAULT_MODEL = "roadedge-s"
+Tell = Callable[[str], None]
+
+
+def infer(options: InferOptions, tell: Tell = lambda text: None, clock: Clock | None = None) -> InferResult:
+    """Run a source through a network into a run folder.
+
+    Places to write are made and tested before the work. A run that fails half-way, or is stopped by Ctrl-C, writes what
+    it has; each file is whole.
+
+    Args:
+        options: what to do.
+        tell: is given lines for the log.
+        clock: of all times; the host's by default.
+
+    Raises:
+        UsageError: options that do not go together.
+        SourceError, DataError: the source cannot be opened, or a stream broke; with the partial results written.
+        MissingExtraError: a video was asked for and PyAV is not installed.
+        OutputError: the run folder cannot be written.
+        and what `open_runner` raises.
+    """
+    from roadedge.runners import open_runner
+
+    clock = clock or HostClock()
+    check_options(options)
+    with ExitStack() as stack:
+        source = stack.enter_context(open_source(options.source, options.inputs))
+        check_rate(source, options.plan)
+        folder = open_run_folder(options.output, options.command, source.name, options.overwrite)
+        sinks = open_sinks(options, source, folder, tell)
+        began_ns = clock.now_ns()
+        runner = stack.enter_context(open_runner(options.model, options.backend, options.precision, options.threads))
+        load_ms = (clock.now_ns() - began_ns) / 1e6
+        tell(f"{runner.spec.name} on {runner.name} ({runner.device}), {runner.precision}; results go to {folder}")
+        bar = stack.enter_context(progress_bar(None if source.live else source.count))
+        watch = StatusLine(tell) if source.live or options.plan.rate_hz else bar
+        pipeline = Pipeline(source, runner, sinks, options.plan, clock, watch)
+        error = _go(pipeline, sinks)
+        _raise_if_nothing(pipeline.run, error, folder)
+        facts = {
+            "source": options.source,
+            "runner": runner.describe(),
+            "model": model_facts(options.model, runner.provenance),
+        }
+    result = conclude(options, pipeline, folder, load_ms, facts)
+    if error is not None:
+        tell(f"Results up to the failure are in {folder}")
+        raise error
+    return result
+
+
+def _go(pipeline: Pipeline, sinks: list[Sink]) -> RoadEdgeError | None:
+    """Run; the error that broke a stream is kept, so that what came before it is finished and written."""
+    with ExitStack() as stack:
+        for sink in sinks:
+            stack.enter_context(sink)
+        try:
+            pipeline.go()
+        except OutputError:
+            raise
+        except RoadEdgeError as error:
+            return error
+    return None
+
+
+def _raise_if_nothing(run: Run, error: RoadEdgeError | None, folder: Path) -> None:
+    """Without a single answer there is nothing to write: take the empty folder away and say why."""
+    if run.answered or not (error or run.failures):
+        return
+    with contextlib.suppress(OSError):  # it holds what an earlier run left
+        folder.rmdir()
+    if error is not None:
+        raise error
+    raise_failures(run, folder)
+
+
+def model_and_source(arguments: Sequence[str]) -> tuple[str, str]:
+    """`SOURCE` or `MODEL SOURCE` as (model, source).
+
+    Raises:
+        UsageError: more than two arguments, which a shell makes of a glob that is not quoted.
+    """
+    if len(arguments) == 1:
+        return DEFAULT_MODEL, arguments[0]
+    if len(arguments) == 2:
+        return arguments[0], arguments[1]
+    raise UsageError(
+        f"expected [MODEL] SOURCE, got {len(arguments)} arguments; quote a pattern, as in 'tiles/*.png', "
+        "or give a folder"
+    )
+
+
+def check_options(options: InferOptions) -> None:
+    """Raise UsageError for a value outside its range."""
+    plan = options.plan
+    if plan.policy not in POLICIES:
+        raise UsageError(f"--policy is one of {', '.join(POLICIES)}, got {plan.policy!r}")
+    for name, value in (("--rate", plan.rate_hz), ("--duration", plan.duration_s), ("--max-frames", plan.max_frames)):
+        if value is not None and not 0 < value < 1e9:
+            raise UsageError(f"{name} must be positive, got {value}")
+    if plan.threshold is not None and not 0 < plan.threshold < 1:
+        raise UsageError(f"--threshold must lie between 0 and 1, got {plan.threshold}")
+    if options.inputs.gsd_m is not None and not 0 < options.inputs.gsd_m < 1e4:
+        raise UsageError(f"--gsd must be positive metres per pixel, got {options.inputs.gsd_m}")
+    unknown = [name for name in options.save or () if name not in SAVES]
+    if unknown:
+        raise UsageError(f"--save takes some of {','.join(SAVES)}, got {','.join(unknown)}")
+
+
+def check_rate(source: Source, plan: Plan) -> None:
+    """Raise UsageError where a rate is given twice."""
+    if plan.rate_hz is not None and source.rate_hz is not None and plan.rate_hz != source.rate_hz:
+        raise UsageError(
+            f"the source says {source.rate_hz:g} frames a second and --rate {plan.rate_hz:g}; give one of them"
+        )
+
+
+def open_sinks(options: InferOptions, source: Source, folder: Path, tell: Tell) -> list[Sink]:
+    """The sinks that were asked for; a video that nobody asked for is left out, aloud, where PyAV is absent."""
+    asked = options.save
+    wanted = asked if asked is not None else ("mask", "video", "csv") if source.moving else ("mask", "overlay", "csv")
+    if asked is None and "video" in wanted and importlib.util.find_spec("av") is None:
+        tell("overlay.mp4 is left out: it needs PyAV, pip install 'roadedge[video]'")
+        wanted = tuple(name for name in wanted if name != "video")
+    sinks: list[Sink] = []
+    if "mask" in wanted:
+        sinks.append(MaskSink(folder / "masks"))
+    if "overlay" in wanted:
+        sinks.append(OverlaySink(folder / "overlays"))
+    if "video" in wanted:
+        sinks.append(VideoSink(folder / "overlay.mp4", side_by_side=source.moving))
+    return sinks
+
+
+def model_facts(model: str, provenance: dict[str, Any]) -> dict[str, Any]:
+    """File, digest and provenance of the model, for the report's header."""
+    from roadedge.weights import find_model
+
+    path = Path(provenance["path"]) if "path" in provenance else find_model(model)
+    return {"file": path.name, "sha256": sha256_of(path), "provenance": provenance}

@@ -1,0 +1,109 @@
+"""Video files through PyAV, which knows when each frame was presented."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from roadedge.errors import DataError, MissingExtraError, SourceError
+from roadedge.sample import Sample
+from roadedge.stream.sources import Frame, Source
+
+VIDEO_SUFFIXES = (".mp4", ".mov", ".mkv", ".avi", ".webm", ".m4v", ".ts", ".mts")
+
+
+class VideoFile(Source):
+    """Frames of a video file; the capture time is the presentation time, or frame number / rate where it has none."""
+
+    moving = True
+
+    def __init__(self, path: Path, gsd_m: float | None = None) -> None:
+        """Open the file.
+
+        Raises:
+            MissingExtraError: PyAV is not installed.
+            SourceError: there is no such file.
+            DataError: it is no video, or has no picture in it.
+        """
+        av = import_av("reading a video")
+        self.name, self.path, self._gsd_m = path.stem, path, gsd_m
+        try:
+            self._container = av.open(str(path))
+        except FileNotFoundError as error:
+            raise SourceError(f"there is no video {path}") from error
+        except (av.error.FFmpegError, OSError) as error:
+            raise DataError(
+                f"{path} is not a video that can be read ({_reason(error)}); was it copied whole?"
+            ) from error
+        if not self._container.streams.video:
+            self.close()
+            raise DataError(f"{path} holds no video stream")
+        stream = self._container.streams.video[0]
+        self.count = stream.frames or None
+        self.frame_rate_hz = float(stream.average_rate) if stream.average_rate else None
+        self._errors: tuple[type[Exception], ...] = (av.error.FFmpegError,)
+        self._decoded: Iterator[Any] = self._container.decode(stream)
+        self._next = 0
+        self._ended = False
+
+    def read(self) -> Frame | None:
+        """Decode the next frame.
+
+        Raises:
+            DataError: the file ends in the middle; the call after it says that this was the end.
+        """
+        picture = self._picture()
+        if picture is None:
+            return None
+        index = self._next - 1
+        capture_s, clock = picture.time, "pts"
+        if capture_s is None:
+            capture_s, clock = (index / self.frame_rate_hz, "frame-rate") if self.frame_rate_hz else (None, "")
+        image = np.asarray(picture.to_ndarray(format="rgb24"), np.uint8)
+        name = self.name_of(index)
+        sample = Sample(image, gsd_m=self._gsd_m, t_s=capture_s, id=name)
+        return Frame(name, sample, capture_s, clock)
+
+    def skip(self, count: int) -> int:
+        """Decode and forget: what comes later in a video is told as changes to what comes earlier."""
+        for passed in range(count):
+            if self._picture() is None:
+                return passed
+        return count
+
+    def close(self) -> None:
+        """Close the file."""
+        self._container.close()
+
+    def _picture(self) -> Any | None:
+        if self._ended:
+            return None
+        try:
+            picture = next(self._decoded, None)
+        except self._errors as error:
+            self._ended = True
+            raise DataError(f"{self.path} is broken after {self._next} frames ({_reason(error)})") from error
+        if picture is not None and not picture.is_corrupt:
+            self._next += 1
+            return picture
+        self._ended = True
+        if picture is not None or (self.count is not None and self._next < self.count):
+            of = f" of {self.count}" if self.count else ""
+            raise DataError(f"{self.path} ends in the middle, after {self._next}{of} frames; was it copied whole?")
+        return None
+
+
+def import_av(purpose: str) -> Any:
+    """PyAV, or MissingExtraError saying what it is needed for."""
+    try:
+        import av
+    except ImportError as error:
+        raise MissingExtraError("PyAV", "video", purpose) from error
+    return av
+
+
+def _reason(error: Exception) -> str:
+    return getattr(error, "strerror", None) or str(error)
