@@ -1,6 +1,6 @@
 """The built-in synthetic city: seeded, unbounded, seen from straight above, with roads, their mask and GPS points.
 
-It is drawn in aligned chunks of 256 pixels that are kept in a bounded cache, so every window shows the same pixels, and
+It is drawn in aligned chunks of `CHUNK` pixels, kept in a bounded cache, so every window shows the same pixels, and
 windows that lie on multiples of `CHUNK` are the cheapest. Points on it are made from its own roads: scores with them
 are semi-synthetic.
 """
@@ -10,13 +10,15 @@ from __future__ import annotations
 import math
 from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import TypeVar
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Generic, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from roadedge.data.city_blocks import Block, car_parks, district, divide, paint_block, paint_ground
+from roadedge.data.city_blocks import Block, car_parks, district, divide
+from roadedge.data.city_fills import paint_block, paint_ground
 from roadedge.data.city_look import Look
 from roadedge.data.city_plan import Cell, Network, Road, generator
 from roadedge.data.city_render import CHUNK, MARGIN, render_chunk
@@ -57,18 +59,18 @@ class _Plot:
     casts: NDArray[np.bool_]  # (N, 1) whether the part casts long shadows
 
 
-class _Cache:
-    """Keeps the most recently used values; what falls out is made again, bit for bit."""
+class _Cache(Generic[Value]):
+    """A function of whole numbers with its most recent values; what fell out is made again, bit for bit."""
 
-    def __init__(self, limit: int) -> None:
-        self._limit = limit
-        self._values: OrderedDict[tuple[int, ...], object] = OrderedDict()
+    def __init__(self, limit: int, make: Callable[..., Value]) -> None:
+        self._limit, self._make = limit, make
+        self._values: OrderedDict[tuple[int, ...], Value] = OrderedDict()
 
-    def get(self, key: tuple[int, ...], make: Callable[[], Value]) -> Value:
+    def __call__(self, *key: int) -> Value:
         if key in self._values:
             self._values.move_to_end(key)
-            return self._values[key]  # type: ignore[return-value]
-        value = self._values[key] = make()
+            return self._values[key]
+        value = self._values[key] = self._make(*key)
         if len(self._values) > self._limit:
             self._values.popitem(last=False)
         return value
@@ -88,14 +90,20 @@ class City:
 
     def __init__(self, seed: int = 0, gsd_m: float = 0.46, trips: TripModel | None = None) -> None:
         if not 0.1 <= gsd_m <= 2:
-            raise UsageError(f"the city can be drawn at 0.1 to 2 metres per pixel, got {gsd_m}; resample the image instead")
+            raise UsageError(
+                f"the city can be drawn at 0.1 to 2 metres per pixel, got {gsd_m}; resample the image instead"
+            )
         self.seed, self.gsd_m = int(seed), float(gsd_m)
         self.trips = trips or TripModel()
         self.look = Look.draw(self.seed)
         look = self.look
         self.network = Network(self.seed, look.cell_m, look.angle, look.bend, look.width_scale)
-        self._cells, self._plots, self._painted, self._chunks = _Cache(2048), _Cache(512), _Cache(2048), _Cache(96)
-        self._points, self._live = _Cache(512), _Cache(4096)
+        self._cells = _Cache(2048, partial(Cell, self.network))
+        self._plots = _Cache(512, self._plot)
+        self._painted = _Cache(2048, self._paint)
+        self._chunks = _Cache(640, self._render)  # more than a 4K frame, so that a stream draws only what is new
+        self._week_of_cell, self._week_of_chunk = _Cache(512, self._cell_week), _Cache(512, self._chunk_week)
+        self._live_of_cell, self._live_of_chunk = _Cache(2048, self._cell_live), _Cache(2048, self._chunk_live)
 
     def window(self, x: int, y: int, w: int, h: int) -> Tile:
         """The pixels [x, x + w) x [y, y + h) of the city; x grows to the right, y downwards, both may be negative."""
@@ -103,7 +111,7 @@ class City:
         image = np.empty((h, w, 3), np.uint8)
         mask = np.empty((h, w), np.uint8)
         for cx, cy in chunks:
-            pixels, road = self._chunks.get((cx, cy), lambda cx=cx, cy=cy: self._render(cx, cy))
+            pixels, road = self._chunks(cx, cy)
             x0, x1 = max(x, cx * CHUNK), min(x + w, (cx + 1) * CHUNK)
             y0, y1 = max(y, cy * CHUNK), min(y + h, (cy + 1) * CHUNK)
             target = (slice(y0 - y, y1 - y), slice(x0 - x, x1 - x))
@@ -113,8 +121,7 @@ class City:
 
     def points(self, x: int, y: int, w: int, h: int) -> NDArray[np.float32]:
         """The week's GPS points of a window without painting it: (N, 3) as in `Tile`."""
-        chunks = self._chunks_of(x, y, w, h)
-        parts = [self._points.get((cx, cy), lambda cx=cx, cy=cy: self._week(cx, cy)) for cx, cy in chunks]
+        parts = [self._week_of_chunk(cx, cy) for cx, cy in self._chunks_of(x, y, w, h)]
         return _cut(parts, x, y, w, h)
 
     def points_between(self, x: int, y: int, w: int, h: int, t0_s: float, t1_s: float) -> NDArray[np.float32]:
@@ -130,12 +137,12 @@ class City:
         parts = []
         for slot in range(math.floor(t0_s / SLOT_S), math.ceil(t1_s / SLOT_S)):
             for cx, cy in self._chunks_of(x, y, w, h):
-                part = self._live.get((cx, cy, slot), lambda cx=cx, cy=cy, slot=slot: self._live_slot(cx, cy, slot))
+                part = self._live_of_chunk(cx, cy, slot)
                 parts.append(part[(part[:, 2] >= t0_s) & (part[:, 2] < t1_s)] - [0.0, 0.0, t0_s])
         return _cut(parts, x, y, w, h)
 
     def sample(self, x: int, y: int, w: int, h: int) -> Sample:
-        """A window as the value that flows through the project; its place counts metres east and north of pixel 0, 0."""
+        """A window as the value that flows through the project; its place counts metres from pixel 0, 0."""
         tile = self.window(x, y, w, h)
         place = Place.from_geotransform((x * self.gsd_m, self.gsd_m, 0, -y * self.gsd_m, 0, -self.gsd_m))
         return Sample(tile.image, tile.points, place=place, gsd_m=self.gsd_m, id=f"city{self.seed}_{x}_{y}")
@@ -159,33 +166,31 @@ class City:
             boxes = plot.boxes_m
             low_by, high_by = np.where(plot.casts, low_cast, low), np.where(plot.casts, high_cast, high)
             for k in np.flatnonzero((boxes[:, 1] >= low_by).all(1) & (boxes[:, 0] <= high_by).all(1)).tolist():
-                key = (plot.cell.i, plot.cell.j, k)
-                parts.append(self._painted.get(key, lambda plot=plot, k=k: self._paint(plot, k)))
+                parts.append(self._painted(plot.cell.i, plot.cell.j, k))
         return render_chunk(parts, x, y, self.look, self.seed)
 
     def _near(self, low_m: Floats, high_m: Floats) -> list[_Plot]:
         """The cells that touch a box on the ground, always in the same order."""
-        found = []
-        for i, j in self.network.cells_near(low_m, high_m):
-            box = self._cells.get((i, j), lambda i=i, j=j: Cell(self.network, i, j))
-            if (box.box_m[1] >= low_m).all() and (box.box_m[0] <= high_m).all():
-                found.append(self._plots.get((i, j), lambda cell=box: self._plot(cell)))
-        return found
+        near = [self._cells(i, j) for i, j in self.network.cells_near(low_m, high_m)]
+        touched = (c for c in near if (c.box_m[1] >= low_m).all() and (c.box_m[0] <= high_m).all())
+        return [self._plots(cell.i, cell.j) for cell in touched]
 
-    def _plot(self, cell: Cell) -> _Plot:
+    def _plot(self, i: int, j: int) -> _Plot:
+        cell = self._cells(i, j)
         lanes, blocks = divide(cell)
         roads = (*cell.roads(), *lanes)
-        centre, radius = cell.grid[0, 0], self.network.roundabout_m(cell.i, cell.j)
+        centre, radius = cell.grid[0, 0], self.network.roundabout_m(i, j)
         boxes = [cell.box_m, np.stack([centre - radius, centre + radius])]
         boxes += [np.stack([r.line_m.min(0) - r.half_m.max(), r.line_m.max(0) + r.half_m.max()]) for r in roads]
         boxes += [block.box_m() for block in blocks]
         casts = np.arange(len(boxes)) >= 2 + len(roads)  # only what stands on blocks casts far shadows
         return _Plot(cell, roads, tuple(blocks), np.stack(boxes), casts[:, None])
 
-    def _paint(self, plot: _Plot, part: int) -> Painted:
+    def _paint(self, i: int, j: int, part: int) -> Painted:
         """Paint the ground of a cell (part 0), its roundabout (1), one of its roads or one of its blocks."""
         sheet = Sheet(self.gsd_m)
-        i, j, first = plot.cell.i, plot.cell.j, 2 + len(plot.roads)
+        plot = self._plots(i, j)
+        first = 2 + len(plot.roads)
         radius = self.network.roundabout_m(i, j)
         if part == 0:
             paint_ground(sheet, plot.cell, self.look)
@@ -211,51 +216,52 @@ class City:
             ways.append(way if has_traffic(way, rng, self.trips) else None)
         return ways
 
-    def _week(self, cx: int, cy: int) -> Floats:
-        size = CHUNK * self.gsd_m
-        corner = np.array([cx, cy], np.float64) * size
-        rng = generator(self.seed, 91, cx, cy)
-        parts = [drift(corner, size, rng, self.trips)]
+    def _chunk_week(self, cx: int, cy: int) -> Floats:
+        corner, size = self._chunk_m(cx, cy)
+        parts = [drift(corner, size, generator(self.seed, 91, cx, cy), self.trips)]
         reach = self.trips.reach_m
-        for plot in self._near(corner - reach, corner + size + reach):
-            parts.append(self._points.get((plot.cell.i, plot.cell.j, 1), lambda plot=plot: self._plot_week(plot)))
+        parts += [self._week_of_cell(p.cell.i, p.cell.j) for p in self._near(corner - reach, corner + size + reach)]
         return self._in_chunk(parts, cx, cy)
 
-    def _plot_week(self, plot: _Plot) -> Floats:
-        i, j = plot.cell.i, plot.cell.j
+    def _cell_week(self, i: int, j: int) -> Floats:
+        plot = self._plots(i, j)
         rng = generator(self.seed, 92, i, j)
         parts = [clutter(at, r, rng.lognormal(3.6, 0.9), rng, self.trips) for at, r in car_parks(plot.blocks)]
-        parts += [drive(w, generator(r.key, 3), self.trips) for r, w in zip(plot.roads, self._ways(plot), strict=True) if w]
-        points = np.concatenate(parts) if parts else np.zeros((0, 3))
+        driven = zip(plot.roads, self._ways(plot), strict=True)
+        parts += [drive(way, generator(road.key, 3), self.trips) for road, way in driven if way]
+        points = np.concatenate([np.zeros((0, 3)), *parts])
         points[:, :2] += area_shift(generator(self.seed, 93, i // 2, j // 2), self.trips)
         return points
 
-    def _live_slot(self, cx: int, cy: int, slot: int) -> Floats:
+    def _chunk_live(self, cx: int, cy: int, slot: int) -> Floats:
         """Points of one chunk in one slot, of vehicles that started in it or in the two before."""
-        size = CHUNK * self.gsd_m
-        corner = np.array([cx, cy], np.float64) * size
-        parts = [np.zeros((0, 3))]
-        for plot in self._near(corner - LIVE.reach_m, corner + size + LIVE.reach_m):
-            for start in (slot - 2, slot - 1, slot):
-                key = (plot.cell.i, plot.cell.j, start, 2)
-                parts.append(self._live.get(key, lambda plot=plot, start=start: self._plot_live(plot, start)))
-        points = self._in_chunk(parts, cx, cy)
-        return points[(points[:, 2] >= slot * SLOT_S) & (points[:, 2] < (slot + 1) * SLOT_S)]
+        corner, size = self._chunk_m(cx, cy)
+        near = self._near(corner - LIVE.reach_m, corner + size + LIVE.reach_m)
+        parts = [self._live_of_cell(p.cell.i, p.cell.j, s) for p in near for s in (slot - 2, slot - 1, slot)]
+        points = self._in_chunk([np.zeros((0, 3)), *parts], cx, cy)
+        inside: Floats = points[(points[:, 2] >= slot * SLOT_S) & (points[:, 2] < (slot + 1) * SLOT_S)]
+        return inside
 
-    def _plot_live(self, plot: _Plot, slot: int) -> Floats:
+    def _cell_live(self, i: int, j: int, slot: int) -> Floats:
+        plot = self._plots(i, j)
         parts = [np.zeros((0, 3))]
         for road, way in zip(plot.roads, self._ways(plot), strict=True):
             if way is not None:
-                busy = Way(way.line_m, way.half_width_m, way.passes_per_week * LIVE_FLEET)
+                busy = replace(way, passes_per_week=way.passes_per_week * LIVE_FLEET)
                 parts.append(drive(busy, generator(road.key, 4, slot), LIVE, slot * SLOT_S, (slot + 1) * SLOT_S))
         return np.concatenate(parts)
+
+    def _chunk_m(self, cx: int, cy: int) -> tuple[Floats, float]:
+        size = CHUNK * self.gsd_m
+        return np.array([cx, cy]) * size, size
 
     def _in_chunk(self, parts: list[Floats], cx: int, cy: int) -> Floats:
         """Points in metres → the chunk's points in pixels of the city, on the 1/64 pixel grid, by time."""
         points = np.concatenate(parts)
         points[:, :2] = np.floor(points[:, :2] / self.gsd_m * QUANTUM) / QUANTUM
         inside = (np.floor(points[:, 0] / CHUNK) == cx) & (np.floor(points[:, 1] / CHUNK) == cy)
-        return points[inside]
+        found: Floats = points[inside]
+        return found
 
 
 def _cut(parts: list[Floats], x: int, y: int, w: int, h: int) -> NDArray[np.float32]:

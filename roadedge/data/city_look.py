@@ -14,15 +14,20 @@ Floats = NDArray[np.float64]
 # Roof colours by family; each building jitters around one of them.
 ROOFS = np.array(
     [
-        [118, 116, 112], [146, 143, 138], [92, 90, 88], [188, 186, 181], [214, 213, 209], [66, 64, 64],  # greys, white
-        [128, 103, 82], [104, 84, 68], [150, 124, 98], [86, 72, 62],  # browns
-        [158, 84, 62], [176, 100, 70], [134, 70, 56], [190, 122, 90],  # tiles
-        [72, 98, 148], [96, 124, 158], [70, 128, 120], [112, 134, 126],  # painted metal
+        [118, 116, 112], [146, 143, 138], [92, 90, 88], [198, 196, 191], [224, 223, 219], [66, 64, 64],  # greys, white
+        [128, 108, 92], [106, 90, 78], [150, 130, 110], [88, 77, 70],  # browns
+        [150, 92, 76], [166, 110, 88], [128, 82, 72], [178, 130, 108],  # tiles
+        [86, 106, 142], [110, 130, 154], [88, 126, 122], [120, 134, 130],  # painted metal
     ],
     np.float64,
 )  # fmt: skip
-# District → weights of grey, white, brown, tile, metal roofs.
-FAMILIES = {"grey": slice(0, 3), "white": slice(3, 5), "brown": slice(6, 10), "tile": slice(10, 14), "metal": slice(14, 18)}
+FAMILIES = {
+    "grey": slice(0, 3),
+    "white": slice(3, 5),
+    "brown": slice(6, 10),
+    "tile": slice(10, 14),
+    "metal": slice(14, 18),
+}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -62,7 +67,7 @@ class Look:
         u = rng.uniform
         level = u(72, 128) if rng.random() < 0.75 else u(125, 165)
         bearing = u(0, 2 * np.pi)
-        depth = u(0.48, 0.74)
+        depth = u(0.48, 0.85)
         dry = u(0, 1)
         soil = (1 - dry) * np.array([128.0, 116, 98]) + dry * np.array([168.0, 146, 116])
         lush = u(0, 1)
@@ -84,13 +89,19 @@ class Look:
             height_scale=u(0.75, 1.25),
             sun=np.array([np.cos(bearing), np.sin(bearing)]) * u(0.35, 1.25),
             shade=depth * np.array([1.0, 0.97, u(0.84, 0.93)]),
-            gain=u(0.86, 1.12) * np.array([u(0.95, 1.06), 1.0, u(0.92, 1.05)]),
+            gain=u(0.86, 1.12) * np.array([u(0.95, 1.08), 1.0, u(0.9, 1.05)]),
             haze=u(0, 0.16) ** 1.3,
             gamma=u(0.9, 1.18),
-            saturation=u(0.65, 1.15),
-            blur_px=u(0.5, 0.95),
+            saturation=u(0.6, 1.1),
+            blur_px=u(0.45, 0.9),
             noise=u(1.0, 4.0),
             texture=u(0.75, 1.3),
             jpeg_quality=int(rng.integers(72, 96)),
             traffic=float(np.exp(rng.normal(0, 0.25))),
         )
+
+    def camera(self) -> NDArray[np.float32]:
+        """(3, 4) from the scene's RGB to the camera's: saturation, gain and haze in one affine map."""
+        matrix = np.eye(3) * self.saturation + (1 - self.saturation) / 3
+        scale = (self.gain * (1 - self.haze))[:, None]
+        return np.concatenate([matrix * scale, np.full((3, 1), 205 * self.haze)], 1).astype(np.float32)

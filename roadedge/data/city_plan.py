@@ -73,7 +73,7 @@ class Network:
         """Lattice coordinates → (N, 2) metres."""
         flat = np.stack([np.asarray(a, np.float64), np.asarray(b, np.float64)], -1) * self.cell_m
         move = np.sin(flat @ self._wave + self._phase) * self._amplitude
-        return (flat + np.stack([move[..., :3].sum(-1), move[..., 3:].sum(-1)], -1)) @ self._turn
+        return np.asarray((flat + np.stack([move[..., :3].sum(-1), move[..., 3:].sum(-1)], -1)) @ self._turn)
 
     def lattice(self, points_m: Floats) -> Floats:
         """(N, 2) metres → (N, 2) lattice coordinates, by fixed-point iteration (the warp is gentle: it converges)."""
@@ -87,7 +87,7 @@ class Network:
         k = np.linspace(0, 1, 7)
         edge = np.concatenate([[[f, 0.0], [1.0, f], [1 - f, 1.0], [0.0, 1 - f]] for f in k])
         ab = self.lattice(low_m + edge * (high_m - low_m))
-        (a0, b0), (a1, b1) = np.floor(ab.min(0) - [1.5, 1.35]), np.floor(ab.max(0) + [0.5, 0.35])
+        (a0, b0), (a1, b1) = np.floor(ab.min(0) - (1.5, 1.35)), np.floor(ab.max(0) + np.array((0.5, 0.35)))
         return [(i, j) for j in range(int(b0), int(b1) + 1) for i in range(int(a0), int(a1) + 1)]
 
     # --- rows and columns ---------------------------------------------------------------------------------------
@@ -99,14 +99,16 @@ class Network:
         k = np.floor(position).astype(np.int64)
         f = position - k
         p0, p1, p2, p3 = (knots[k - low + n] for n in (-1, 0, 1, 2))
-        return np.asarray(p1 + 0.5 * f * (p2 - p0 + f * (2 * p0 - 5 * p1 + 4 * p2 - p3 + f * (3 * (p1 - p2) + p3 - p0))))
+        return np.asarray(
+            p1 + 0.5 * f * (p2 - p0 + f * (2 * p0 - 5 * p1 + 4 * p2 - p3 + f * (3 * (p1 - p2) + p3 - p0)))
+        )
 
     def row(self, j: int, a: Floats) -> Floats:
-        """b of row j at lattice positions a."""
+        """B of row j at lattice positions a."""
         return j + (unit(self.seed, 11, j) - 0.5) * 0.4 + self._wobble(j, a, 12, 0.14)
 
     def column(self, i: int, j: int, t: Floats) -> Floats:
-        """a of column i in the strip below row j, t in [0, 1] from row j to row j + 1."""
+        """A of column i in the strip below row j, t in [0, 1] from row j to row j + 1."""
         base = i + (unit(self.seed, 21, i) - 0.5) * 0.3
         if self.kind(1, i) == 2 or unit(self.seed, 22, i, j) < 0.4:
             return base + self._wobble(i, j + t, 23, 0.12)

@@ -31,12 +31,17 @@ _SPECTRA = {
 
 @lru_cache(maxsize=8)
 def _texture(kind: int) -> NDArray[np.float32]:
-    """(PERIOD + a chunk, ..., 1 or 3) tileable noise of unit variance; the same for every city."""
+    """(PERIOD + a chunk, ..., 1 or 3) tileable noise, of unit variance or a factor near 1; the same for every city."""
     rng = np.random.Generator(np.random.PCG64(1000 + kind))
     planes = 1 if kind == _GRAIN else 3
-    total = sum(weight * _smooth_noise(rng, sigma_px, planes) for sigma_px, weight in _SPECTRA[kind])
+    total = np.zeros((PERIOD, PERIOD, planes), np.float32)
+    for sigma_px, weight in _SPECTRA[kind]:
+        total += weight * _smooth_noise(rng, sigma_px, planes)
+    total /= total.std()
+    if kind == _LIGHT:
+        total = 1 + 0.05 * total  # a factor
     edge = CHUNK + 2 * MARGIN
-    return np.pad(np.asarray(total / np.std(total), np.float32), ((0, edge), (0, edge), (0, 0)), mode="wrap")
+    return np.pad(np.asarray(total, np.float32), ((0, edge), (0, edge), (0, 0)), mode="wrap")
 
 
 def _smooth_noise(rng: np.random.Generator, sigma_px: float, planes: int) -> NDArray[np.float32]:
@@ -49,7 +54,9 @@ def _smooth_noise(rng: np.random.Generator, sigma_px: float, planes: int) -> NDA
     if planes == 3 and sigma_px > 1:  # light changes in all channels together more than apart
         white = 0.35 * white + white[:, :, :1]
     reach = int(4 * sigma_px / scale) + 2
-    smooth = cv2.GaussianBlur(np.pad(white, ((reach, reach), (reach, reach), (0, 0)), mode="wrap"), (0, 0), sigma_px / scale)
+    smooth = cv2.GaussianBlur(
+        np.pad(white, ((reach, reach), (reach, reach), (0, 0)), mode="wrap"), (0, 0), sigma_px / scale
+    )
     wide = cv2.resize(smooth, None, fx=scale, fy=scale, interpolation=cv2.INTER_CUBIC) if scale > 1 else smooth
     inner = slice(reach * scale, reach * scale + PERIOD)
     noise = wide.reshape(*wide.shape[:2], planes)[inner, inner]
@@ -133,19 +140,15 @@ def _expose(
     import cv2
 
     size = len(colour)
-    light = colour[:, :, :3].astype(np.float32)
-    strength = colour[:, :, 3].astype(np.float32) * np.float32(0.085 * look.texture)
-    light += (strength * _cut(_GRAIN, x, y, size, seed)[:, :, 0])[:, :, None] * (0.3 + light / np.float32(160))
-    light *= 1 + np.float32(0.05) * _cut(_LIGHT, x, y, size, seed)
-    soft = cv2.GaussianBlur(shade, (0, 0), 0.8).astype(np.float32) / np.float32(255)
-    light *= 1 - soft[:, :, None] * look.shade.astype(np.float32)
-    light = np.asarray(cv2.GaussianBlur(light, (0, 0), look.blur_px), np.float32)
-    grey = light.mean(2, keepdims=True)
-    light = grey + (light - grey) * np.float32(look.saturation)
-    light = light * look.gain.astype(np.float32) * np.float32(1 - look.haze) + np.float32(look.haze * 205)
-    light += np.float32(look.noise) * _cut(_SENSOR, x, y, size, seed)
-    clipped = np.clip(light, 0, 255).astype(np.uint8)
-    return np.asarray(cv2.LUT(clipped, _tone_curve(look.gamma)), np.uint8)
+    light: NDArray[Any] = colour[:, :, :3].astype(np.float32)
+    strength = colour[:, :, 3].astype(np.float32) * np.float32(0.00072 * look.texture)
+    grain = strength * _cut(_GRAIN, x, y, size, seed)[:, :, 0] + 1
+    soft = cv2.GaussianBlur(shade, (0, 0), 0.8).astype(np.float32) / np.float32(-255)
+    dims = [np.multiply(grain, soft * np.float32(depth) + 1) for depth in look.shade]
+    light = cv2.multiply(cv2.multiply(light, cv2.merge(dims)), _cut(_LIGHT, x, y, size, seed))
+    light = cv2.transform(cv2.GaussianBlur(light, (0, 0), look.blur_px), look.camera())
+    light = cv2.scaleAdd(_cut(_SENSOR, x, y, size, seed), look.noise, light)
+    return np.asarray(cv2.LUT(cv2.convertScaleAbs(np.maximum(light, 0)), _tone_curve(look.gamma)), np.uint8)
 
 
 @lru_cache(maxsize=64)
@@ -157,5 +160,7 @@ def _compress(image: NDArray[np.uint8], quality: int) -> NDArray[np.uint8]:
     """Send a chunk through JPEG, as map providers do."""
     import cv2
 
-    _, packed = cv2.imencode(".jpg", np.ascontiguousarray(image[:, :, ::-1]), [cv2.IMWRITE_JPEG_QUALITY, quality])
-    return np.ascontiguousarray(cv2.imdecode(packed, cv2.IMREAD_COLOR)[:, :, ::-1])
+    _, packed = cv2.imencode(".jpg", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, quality])
+    decoded = cv2.imdecode(packed, cv2.IMREAD_COLOR)
+    assert decoded is not None  # we have just encoded it
+    return np.asarray(cv2.cvtColor(decoded, cv2.COLOR_BGR2RGB), np.uint8)

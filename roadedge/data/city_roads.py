@@ -80,9 +80,7 @@ def _dashes(inner: Floats, offset_m: float, dash_m: float, gap_m: float, width_m
     return rectangles(centres + across * offset_m, np.stack([across[:, 1], -across[:, 0]], 1), dash_m, width_m)
 
 
-def _paint_avenue(
-    sheet: Sheet, road: Road, inner: Floats, tone: Floats, look: Look, rng: np.random.Generator
-) -> None:
+def _paint_avenue(sheet: Sheet, road: Road, inner: Floats, tone: Floats, look: Look, rng: np.random.Generator) -> None:
     half = road.half_width_m
     median = 0.0
     if half > 11.5 and rng.random() < 0.6:
@@ -120,9 +118,9 @@ def _paint_crossings(sheet: Sheet, road: Road, inner: Floats, white: Floats) -> 
         along = inner[1] - inner[0] if end == 0 else inner[-2] - inner[-1]
         along = along / np.hypot(*along)
         across = np.array([-along[1], along[0]])
-        offsets = np.arange(-road.half_width_m + 0.8, road.half_width_m - 0.5, 1.1)
+        offsets = np.arange(-road.half_width_m + 0.8, road.half_width_m - 0.5, 1.35)
         centres = inner[end] + along * 3.5 + across * offsets[:, None]
-        sheet.add(Layer.PAINT, rectangles(centres, along, 3.2, 0.5), white)
+        sheet.add(Layer.PAINT, rectangles(centres, along, 3.2, 0.45), white)
 
 
 def _length(line_m: Floats) -> float:
@@ -137,7 +135,9 @@ def _paint_cars(sheet: Sheet, road: Road, inner: Floats, look: Look, rng: np.ran
     lane = (rng.integers(0, lanes, count) + 0.5) * road.half_width_m / lanes + rng.normal(0, 0.2, count)
     side = np.where(rng.random(count) < 0.5, -1.0, 1.0)
     centres, across = along_line(inner, rng.uniform(0, length, count))
-    paint_vehicles(sheet, centres + across * (side * lane)[:, None], np.stack([across[:, 1], -across[:, 0]], 1), look, rng)
+    paint_vehicles(
+        sheet, centres + across * (side * lane)[:, None], np.stack([across[:, 1], -across[:, 0]], 1), look, rng
+    )
     if road.kind == 1 and rng.random() < 0.55 and road.half_width_m > 4.2:  # parked along the kerb
         for kerb in (-1, 1):
             stations = np.arange(8.0, length - 8.0, 6.2)
@@ -157,11 +157,14 @@ def paint_vehicles(
     width = np.where(lorry, 2.5, rng.uniform(1.75, 1.95, count))
     body = rectangles(centres_m, along, length, width)
     colour = CARS[rng.choice(len(CARS), count, p=CAR_SHARES)] + rng.normal(0, 6, (count, 1))
-    sheet.add(Layer.CAR_SHADE, body + look.sun * np.where(lorry, 2.2, 1.0)[:, None, None], np.clip(look.asphalt * 0.45, 0, 70))
+    sheet.add(
+        Layer.CAR_SHADE, body + look.sun * np.where(lorry, 2.2, 1.0)[:, None, None], np.clip(look.asphalt * 0.45, 0, 70)
+    )
     sheet.add(Layer.CAR, body, colour)
     cars = ~lorry
-    sheet.add(Layer.GLASS, rectangles(centres_m + along * 0.75, along, 0.8, width * 0.85)[cars], np.array([42.0, 46, 52]))
-    sheet.add(Layer.GLASS, rectangles(centres_m - along * 1.45, along, 0.5, width * 0.8)[cars], np.array([52.0, 56, 60]))
+    glass = (0.45 * colour + 0.55 * np.array([42.0, 46, 52]))[cars]
+    sheet.add(Layer.GLASS, rectangles(centres_m + along * 0.75, along, 0.7, width * 0.8)[cars], glass)
+    sheet.add(Layer.GLASS, rectangles(centres_m - along * 1.5, along, 0.45, width * 0.75)[cars], glass)
 
 
 def paint_roundabout(sheet: Sheet, centre_m: Floats, radius_m: float, look: Look, rng: np.random.Generator) -> None:
@@ -178,5 +181,3 @@ def paint_roundabout(sheet: Sheet, centre_m: Floats, radius_m: float, look: Look
     for k in range(0, 40, 2):
         tangent = np.array([-np.sin(angle[k]), np.cos(angle[k])])
         sheet.add(Layer.PAINT, rectangles(centre_m + ring[0, k : k + 1] * lane, tangent, 1.6, 0.25), WHITE * 0.8)
-
-

@@ -56,6 +56,7 @@ class Sheet:
     """Collects polygons in metres."""
 
     gsd_m: float
+    footprints: list[Floats] = field(default_factory=list)  # (N, 4, 2) of the buildings, where no tree can stand
     _batches: list[tuple[int, Floats, Floats]] = field(default_factory=list)
 
     def add(self, layer: Layer, polygons_m: Floats, colours: ArrayLike, texture: int = FLAT) -> None:
@@ -77,10 +78,26 @@ class Sheet:
             n = (k + 1) % 4
             self.add(layer, np.stack([footprints_m[:, k], footprints_m[:, n], top[:, n], top[:, k]], 1), 0.0)
 
+    def is_free(self, points_m: Floats) -> NDArray[np.bool_]:
+        """(N,) whether each of (N, 2) points lies outside all buildings."""
+        free = np.ones(len(points_m), np.bool_)
+        if not self.footprints:
+            return free
+        foot = np.concatenate(self.footprints)
+        for first, second in ((1, 0), (3, 0)):
+            side = foot[:, first] - foot[:, second]
+            along = (points_m[:, None] - foot[None, :, 0]) * side
+            share = along.sum(2) / np.maximum((side**2).sum(1), 1e-9)
+            free = (share > -0.04) & (share < 1.04) if first == 1 else free & (share > -0.04) & (share < 1.04)
+        return np.asarray(~free.any(1))
+
     def finish(self) -> Painted:
         """All polygons in pixels."""
         if not self._batches:
-            return Painted(*(np.zeros(n, np.int32) for n in ((0, 2), 1, (0, 4), 0, (0, 4))))
+            none = np.zeros((0, 4))
+            return Painted(
+                np.zeros((0, 2), np.int32), np.zeros(1, np.int64), none, np.zeros(0, np.int64), none.astype(np.int32)
+            )
         sizes = np.concatenate([np.full(len(m), m.shape[1]) for _, m, _ in self._batches])
         starts = np.zeros(len(sizes) + 1, np.int64)
         np.cumsum(sizes, out=starts[1:])

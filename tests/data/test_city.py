@@ -14,8 +14,8 @@ from roadedge.data.city import City, Tile
 from roadedge.errors import UsageError
 
 CITY = City(seed=4)
-FAR = st.integers(-900, 900)
-SIDE = st.integers(1, 330)
+FAR = st.integers(-400, 400)
+SIDE = st.integers(1, 200)
 
 
 def digest(tile: Tile) -> str:
@@ -29,8 +29,8 @@ def crop(tile: Tile, x: int, y: int, w: int, h: int) -> Tile:
     return Tile(tile.image[part], tile.mask[part], tile.points[inside] - np.array([x, y, 0], np.float32))
 
 
-@settings(max_examples=15, deadline=None)
-@given(x=FAR, y=FAR, w=SIDE, h=SIDE, left=st.integers(0, 150), top=st.integers(0, 150))
+@settings(max_examples=12, deadline=None)
+@given(x=FAR, y=FAR, w=SIDE, h=SIDE, left=st.integers(0, 90), top=st.integers(0, 90))
 def test_overlapping_windows_show_the_same_pixels_mask_and_trips(
     x: int, y: int, w: int, h: int, left: int, top: int
 ) -> None:
@@ -51,7 +51,7 @@ def test_the_order_of_asking_changes_nothing() -> None:
 def test_what_fell_out_of_the_cache_is_drawn_again_bit_for_bit() -> None:
     city = City(seed=2)
     before = digest(city.window(-64, -64, 128, 128))
-    for cache in (city._cells, city._plots, city._painted, city._chunks, city._points):
+    for cache in (city._cells, city._plots, city._painted, city._chunks, city._week_of_cell, city._week_of_chunk):
         cache._values.clear()
     assert digest(city.window(-64, -64, 128, 128)) == before
 
@@ -74,7 +74,7 @@ def test_another_seed_is_another_city() -> None:
 def test_the_mask_is_binary_and_roads_cover_a_fifth_of_the_ground() -> None:
     shares = []
     for seed in range(4):
-        mask = City(seed).window(-3000, 1500, 1024, 1024).mask
+        mask = City(seed).window(-3000, 1500, 768, 768).mask
         assert set(np.unique(mask)) <= {0, 255}
         shares.append(float((mask == 255).mean()))
     assert 0.14 < np.mean(shares) < 0.26
@@ -102,7 +102,9 @@ def test_a_road_looks_different_from_its_surroundings_and_nothing_is_flat() -> N
 def test_live_points_continue_from_interval_to_interval() -> None:
     window = (-100, 50, 400, 300)
     whole = CITY.points_between(*window, 95.0, 155.0)  # crosses a slot's border
-    parts = [CITY.points_between(*window, t, t + 20.0) + np.array([0, 0, t - 95], np.float32) for t in (95.0, 115.0, 135.0)]
+    parts = [
+        CITY.points_between(*window, t, t + 20.0) + np.array([0, 0, t - 95], np.float32) for t in (95.0, 115.0, 135.0)
+    ]
     assert len(whole) > 20
     assert np.allclose(np.concatenate(parts), whole, atol=1e-4)
     assert np.all(np.diff(whole[:, 2]) >= 0)

@@ -4,7 +4,18 @@ import numpy as np
 import pytest
 
 from roadedge.errors import UsageError
-from roadedge.trajectory.trips import LIVE, WEEK_S, TripModel, Way, along_line, area_shift, clutter, drift, drive, has_traffic
+from roadedge.trajectory.trips import (
+    LIVE,
+    WEEK_S,
+    TripModel,
+    Way,
+    along_line,
+    area_shift,
+    clutter,
+    drift,
+    drive,
+    has_traffic,
+)
 
 STRAIGHT = Way(np.array([[0.0, 0.0], [400.0, 0.0]]), half_width_m=6.0, passes_per_week=3000)
 EXACT = TripModel(bias_sd_m=0, white_sd_m=0, outlier_share=0)
@@ -23,7 +34,7 @@ def test_without_gps_error_every_vehicle_keeps_to_its_right() -> None:
     assert 0.4 < np.mean(points[:, 1] > 0) < 0.6  # both directions
 
 
-def test_who_drives_to_the_right_is_found_below_the_line_and_on_the_left_side_of_the_road_where_they_keep_left() -> None:
+def test_who_keeps_right_going_east_is_found_below_the_line_and_who_keeps_left_above() -> None:
     one = Way(STRAIGHT.line_m, 6.0, 60)
     for keeps_right in (True, False):
         points = drive(one, rng(1), TripModel(intervals_s=(1.0,), interval_shares=(1.0,), bias_sd_m=0, white_sd_m=0,
