@@ -1,0 +1,86 @@
+"""`roadedge info`: what a model file holds, where it came from, and whether it would load on this machine."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+from typing import Any
+
+from roadedge.errors import RoadEdgeError
+from roadedge.runners import BACKENDS, open_runner
+from roadedge.spec import read_sidecar, sha256_of
+
+
+def describe_model(path: Path) -> dict[str, Any]:
+    """All that can be said about a model file, as JSON values.
+
+    Args:
+        path: a `.pt` or `.onnx`, as `find_model` gives it.
+
+    Returns:
+        `file`, `bytes`, `sha256`; `spec`, `provenance`, `sidecar` (whether there is one); `parameters`; of an ONNX file
+        `opset`, `nodes`, `operators`, `convolutions` by precision, `inputs` and `outputs`; and `loads`: for each
+        back-end that takes this kind of file what would run, or why it would not.
+
+    Raises:
+        ModelFileError: no back-end loads it.
+    """
+    sidecar = read_sidecar(path)
+    loads, faults, stated = _try_backends(path)
+    if stated is None:
+        raise faults[0]
+    spec, provenance, assumed = stated
+    return {
+        "file": str(path.resolve()),
+        "bytes": path.stat().st_size,
+        "sha256": sha256_of(path),
+        "sidecar": sidecar is not None,
+        "spec": spec,
+        "assumed": assumed,
+        "provenance": provenance,
+        **(_graph(path) if path.suffix == ".onnx" else _weights(path)),
+        "loads": loads,
+    }
+
+
+def _try_backends(path: Path) -> tuple[dict[str, Any], list[RoadEdgeError], tuple[Any, Any, list[str]] | None]:
+    loads: dict[str, Any] = {}
+    faults: list[RoadEdgeError] = []
+    stated = None
+    for backend in (name for name, suffix in BACKENDS.items() if suffix == path.suffix):
+        try:
+            with warnings.catch_warnings(record=True) as said, open_runner(path, backend) as runner:
+                loads[backend] = {"yes": True, **runner.describe()}
+                stated = (runner.spec.to_dict(), runner.provenance, [str(one.message) for one in said])
+        except RoadEdgeError as error:
+            loads[backend] = {"yes": False, "why": str(error)}
+            faults.append(error)
+    return loads, faults, stated
+
+
+def _graph(path: Path) -> dict[str, Any]:
+    try:
+        import onnx
+    except ImportError:
+        return {"graph": "not looked at: the package onnx is not installed; pip install 'roadedge[export]'"}
+    from roadedge.export.graph import operators, ports_of
+    from roadedge.export.precision import convolution_precisions
+
+    model = onnx.load(path)
+    opset = {entry.domain or "ai.onnx": entry.version for entry in model.opset_import}
+    elements = [onnx.numpy_helper.to_array(one).size for one in model.graph.initializer]
+    return {
+        "opset": opset,
+        "parameters": sum(elements),
+        "nodes": len(model.graph.node),
+        "operators": operators(model),
+        "convolutions": dict(convolution_precisions(model)),
+        **ports_of(model),
+    }
+
+
+def _weights(path: Path) -> dict[str, Any]:
+    from roadedge.training.checkpoint import load_network
+
+    network, _ = load_network(path)
+    return {"parameters": sum(weight.numel() for weight in network.parameters())}

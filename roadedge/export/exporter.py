@@ -1,0 +1,323 @@
+"""`export_model`: checkpoint → ONNX and its sidecar, both whole and checked, or neither."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import inspect
+import itertools
+import json
+import re
+import shutil
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from roadedge.atomic import replacing, write_bytes
+from roadedge.environment import environment, installed
+from roadedge.errors import ExportError, MissingExtraError, OutputError, UsageError
+from roadedge.spec import ModelSpec, sha256_of, sidecar_path, write_sidecar
+
+if TYPE_CHECKING:
+    import onnx
+
+    from roadedge.export.parity import Parity, ParitySamples
+    from roadedge.models.blocks import RoadNet
+
+OPSETS = range(13, 21)  # what the older exporter of torch writes and TensorRT parses
+RUN_NAMES = ("best", "last")  # a checkpoint of a run, which is named after its network instead
+
+
+@dataclass(frozen=True, slots=True)
+class DynamicSize:
+    """Bounds of a graph of free size, each (H, W) in pixels: what a TensorRT profile asks for."""
+
+    smallest: tuple[int, int]
+    best: tuple[int, int]
+    largest: tuple[int, int]
+
+    def __post_init__(self) -> None:
+        for low, high in ((self.smallest, self.best), (self.best, self.largest)):
+            if low[0] > high[0] or low[1] > high[1]:
+                raise UsageError(f"--dynamic MIN,OPT,MAX must not decrease, got {low} before {high}")
+
+
+@dataclass(frozen=True, slots=True)
+class ExportResult:
+    """What was written."""
+
+    onnx: Path
+    sidecar: Path
+    spec: ModelSpec
+    precision: str
+    convolutions: dict[str, int]  # by precision
+    size_bytes: int
+    sha256: str
+    opset: int
+    parity: tuple[Parity, ...]  # a table for each runner, ONNX Runtime first
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON values."""
+        own = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
+        return own | {
+            "onnx": str(self.onnx),
+            "sidecar": str(self.sidecar),
+            "spec": self.spec.to_dict(),
+            "parity": [table.to_dict() for table in self.parity],
+        }
+
+
+def export_model(
+    checkpoint: str | Path,
+    output_dir: str | Path | None = None,
+    precision: str = "fp32",
+    size: tuple[int, int] = (512, 512),
+    batch: int = 1,
+    dynamic: DynamicSize | None = None,
+    opset: int = 17,
+    simplify: bool = True,
+    fold: bool | None = None,
+    samples: ParitySamples | str | Path | None = None,
+    overwrite: bool = False,
+) -> ExportResult:
+    """Write `NAME.onnx` or `NAME.fp16.onnx` and its sidecar, once it was shown to say what the checkpoint says.
+
+    Args:
+        checkpoint: a `.pt` of this package.
+        output_dir: made where absent; default `runs/export/NAME`, numbered where the file is there already.
+        precision: fp32 or fp16; fp16 keeps the normalisation, the logits and the sigmoid in float32.
+        size: (H, W) of the static graph in pixels, multiples of the network's stride.
+        batch: windows of the static graph; with `dynamic` the most that are fed at once.
+        dynamic: leaves batch, height and width free; the bounds go to the sidecar.
+        opset: of ONNX.
+        simplify: run onnxsim.
+        fold: fold private batch-norms into a weight for each stream, where the network leaves the choice.
+        samples: to compare on, or the folder that holds them; default windows of the built-in city.
+        overwrite: replace files that are in the way.
+
+    Raises:
+        UsageError: a size, batch, opset or precision that does not go.
+        ModelFileError, SpecMismatchError: the checkpoint cannot be used.
+        MissingExtraError: torch, onnx or onnxsim is absent.
+        OutputError: the output cannot be written, or is there already.
+        ExportError: the graph cannot be written, or differs from the network; nothing is left behind.
+    """
+    checkpoint = Path(checkpoint)
+    network, provenance = _load(checkpoint)
+    spec = _exported_spec(network.spec, size, batch, dynamic)
+    _check_options(precision, opset)
+    target = target_path(checkpoint, network.spec.name, output_dir, precision)
+    with _kept_clean(target, overwrite), tempfile.TemporaryDirectory() as folder:
+        draft = Path(folder) / target.name
+        deployed = _deployed(network, fold)
+        model = _write_draft(draft, deployed, spec, precision, opset, simplify)
+        stated = _provenance(model, checkpoint, provenance, precision, opset, simplify, fold, dynamic)
+        _embed(model, spec, stated, draft)
+        parity = _prove(deployed, draft, spec, precision, dynamic, samples)
+        tables = [table.to_dict() for table in parity]
+        sidecar = _publish(draft, target, spec, stated | {"parity": tables, "made_with": environment()})
+    counts = stated["precision"]["convolutions"]
+    return ExportResult(
+        target, sidecar, spec, precision, counts, target.stat().st_size, sha256_of(target), opset, parity
+    )
+
+
+def target_path(checkpoint: Path, network: str, output_dir: str | Path | None, precision: str) -> Path:
+    """`NAME.onnx` or `NAME.fp16.onnx`: NAME is the checkpoint's, or the network's for a run's best.pt and last.pt."""
+    name = network if checkpoint.stem in RUN_NAMES else checkpoint.stem
+    file = f"{name}.onnx" if precision == "fp32" else f"{name}.{precision}.onnx"
+    if output_dir is not None:
+        return Path(output_dir).expanduser().resolve() / file
+    folders = (Path("runs", "export", name if i == 1 else f"{name}-{i}") for i in itertools.count(1))
+    return next(folder / file for folder in folders if not (folder / file).exists()).resolve()
+
+
+def parse_size(text: str) -> tuple[int, int]:
+    """`512x768` → (512, 768), height first; `512` is square.
+
+    Raises:
+        UsageError: anything else.
+    """
+    match = re.fullmatch(r"(\d+)(?:[x×](\d+))?", text.strip().lower())
+    if match is None or int(match[1]) < 1 or int(match[2] or 1) < 1:
+        raise UsageError(f"a size is written HEIGHTxWIDTH in pixels such as 512x512, got {text!r}")
+    return int(match[1]), int(match[2] or match[1])
+
+
+def parse_dynamic(text: str) -> DynamicSize:
+    """`256,512,1024` or `256x256,512x768,1024x1024` → bounds of a free size.
+
+    Raises:
+        UsageError: not three sizes, or decreasing ones.
+    """
+    parts = [parse_size(part) for part in text.split(",")]
+    if len(parts) != 3:
+        raise UsageError(f"--dynamic takes three sizes MIN,OPT,MAX such as 256,512,1024, got {text!r}")
+    return DynamicSize(*parts)
+
+
+def _load(checkpoint: Path) -> tuple[RoadNet, dict[str, Any]]:
+    try:
+        from roadedge.training.checkpoint import load_network
+    except ImportError as error:
+        raise MissingExtraError("torch", "export", "exporting") from error
+    return load_network(checkpoint)
+
+
+def _exported_spec(spec: ModelSpec, size: tuple[int, int], batch: int, dynamic: DynamicSize | None) -> ModelSpec:
+    sizes = [size] if dynamic is None else [dynamic.smallest, dynamic.best, dynamic.largest]
+    wrong = [one for one in sizes if any(side < spec.stride or side % spec.stride for side in one)]
+    if wrong:
+        raise UsageError(
+            f"{spec.name} takes sizes in multiples of {spec.stride} pixels, got {wrong[0][0]}x{wrong[0][1]}"
+        )
+    if batch < 1:
+        raise UsageError(f"the batch must be at least 1, got {batch}")
+    return dataclasses.replace(
+        spec, size=None if dynamic is not None else size, batch=None if dynamic is not None else batch
+    )
+
+
+def _check_options(precision: str, opset: int) -> None:
+    from roadedge.export.precision import PRECISIONS
+
+    if precision not in PRECISIONS:
+        raise UsageError(f"the precision is one of {', '.join(PRECISIONS)}, got {precision!r}")
+    if opset not in OPSETS:
+        raise UsageError(f"the opset lies between {OPSETS[0]} and {OPSETS[-1]}, got {opset}")
+
+
+@contextlib.contextmanager
+def _kept_clean(target: Path, overwrite: bool) -> Iterator[None]:
+    """Prove that `target` can be written before any work is done; a folder made for it goes again if the work fails."""
+    for path in (target, sidecar_path(target)):
+        if path.exists() and not overwrite:
+            raise OutputError(f"{path} is there already; give --overwrite, or another -o/--output")
+    made = not target.parent.exists()
+    probe = target.with_name(f".{target.stem}.probe")
+    write_bytes(probe, b"roadedge")
+    probe.unlink()
+    try:
+        yield
+    except BaseException:
+        if made:
+            with contextlib.suppress(OSError):  # not empty: somebody else writes here too
+                target.parent.rmdir()
+        raise
+
+
+def _write_draft(
+    draft: Path, deployed: RoadNet, spec: ModelSpec, precision: str, opset: int, simplify: bool
+) -> onnx.ModelProto:
+    from roadedge.export.graph import write_graph
+    from roadedge.export.precision import halved
+
+    network = halved(deployed) if precision == "fp16" else deployed
+    return write_graph(network, draft, spec.size, spec.batch, opset, simplify)
+
+
+def _deployed(network: RoadNet, fold: bool | None) -> RoadNet:
+    if fold is None:
+        return network.deployed()
+    if "fold" not in inspect.signature(network.deployed).parameters:
+        raise UsageError(f"{network.spec.name} is always folded; leave --fold and --no-fold out")
+    deployed: RoadNet = network.deployed(fold=fold)  # type: ignore[call-arg] # of the networks that offer it
+    return deployed
+
+
+def _provenance(
+    model: onnx.ModelProto,
+    checkpoint: Path,
+    trained: dict[str, Any],
+    precision: str,
+    opset: int,
+    simplify: bool,
+    fold: bool | None,
+    dynamic: DynamicSize | None,
+) -> dict[str, Any]:
+    """What can be said before the file is measured. No date: the same checkpoint gives the same bytes."""
+    from roadedge.export.graph import ports_of
+    from roadedge.export.precision import convolution_precisions
+    from roadedge.runners.base import precision_of
+
+    counts = convolution_precisions(model)
+    effective = precision_of(counts)
+    if effective != precision:
+        raise ExportError(f"asked for {precision}, the graph's convolutions are {dict(counts)}; nothing was written")
+    return {
+        "kind": "onnx",
+        "checkpoint": {"file": checkpoint.name, "sha256": sha256_of(checkpoint), "provenance": trained},
+        "precision": {"requested": precision, "effective": effective, "convolutions": dict(counts)},
+        "opset": opset,
+        "simplified": simplify,
+        "folded": fold,
+        "nodes": len(model.graph.node),
+        "dynamic": None if dynamic is None else dataclasses.asdict(dynamic),
+        **ports_of(model),
+    }
+
+
+def _embed(model: onnx.ModelProto, spec: ModelSpec, stated: dict[str, Any], path: Path) -> None:
+    """Write spec and provenance into the graph's metadata: an ONNX file that lost its sidecar can still be fed."""
+    import onnx
+
+    from roadedge.runners.face import PROVENANCE_KEY, SPEC_KEY
+
+    for key, value in ((SPEC_KEY, spec.to_dict()), (PROVENANCE_KEY, stated)):
+        entry = model.metadata_props.add()
+        entry.key, entry.value = key, json.dumps(value, sort_keys=True, allow_nan=False)
+    onnx.save(model, path)
+
+
+def _prove(
+    deployed: RoadNet,
+    draft: Path,
+    spec: ModelSpec,
+    precision: str,
+    dynamic: DynamicSize | None,
+    samples: ParitySamples | str | Path | None,
+) -> tuple[Parity, ...]:
+    """The parity tables of the file in each back-end that is here, and of the FP16 network in real half precision.
+
+    CPU back-ends compute an FP16 file in fp32, so that they cannot tell an activation that leaves the range of float16;
+    torch computes in float16 and can, slowly, so that one small frame must do.
+
+    Raises:
+        ExportError: a table is outside its tolerance.
+    """
+    from roadedge.export.parity import TOLERANCES, ParitySamples, blanks, compare, first_corner, parity_samples
+    from roadedge.export.precision import halved
+    from roadedge.runners import open_runner
+    from roadedge.runners.base import Requested
+    from roadedge.runners.torch_runner import TorchRunner
+
+    allowed = TOLERANCES[precision]
+    chosen = samples if isinstance(samples, ParitySamples) else parity_samples(spec, samples)
+    backends = ["onnxruntime"] + ["openvino"] * (installed("openvino") is not None)
+    tables = []
+    with contextlib.ExitStack() as stack:
+        reference = stack.enter_context(TorchRunner(deployed, {}, Requested("torch")))
+        runners = [stack.enter_context(open_runner(draft, backend)) for backend in backends]
+        for runner in runners:
+            for bound in () if dynamic is None else (dynamic.smallest, dynamic.largest):
+                compare(reference, runner, spec, blanks(bound)).check(allowed)
+            tables.append(compare(reference, runner, spec, chosen))
+            tables[-1].check(allowed)
+        if precision == "fp16":
+            real = stack.enter_context(TorchRunner(halved(deployed), {}, Requested("torch")))
+            tables.append(compare(reference, real, deployed.spec, first_corner(chosen)))
+            tables[-1].check(allowed)
+    return tuple(tables)
+
+
+def _publish(draft: Path, target: Path, spec: ModelSpec, provenance: dict[str, Any]) -> Path:
+    """Move the draft to its place and write the sidecar beside it; where that fails neither is left."""
+    with replacing(target) as temporary:
+        shutil.copyfile(draft, temporary)
+    try:
+        return write_sidecar(target, spec, provenance)
+    except OutputError:
+        target.unlink(missing_ok=True)
+        raise

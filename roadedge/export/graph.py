@@ -1,0 +1,129 @@
+"""Network → ONNX graph: uint8 NHWC in, uint8 probability and float32 logits out, normalisation inside.
+
+Both outputs are written. The logits cost nothing that could be measured in ONNX Runtime and OpenVINO (they are computed
+anyway), and so what is checked is the very file that is deployed; a TensorRT build may leave that output out.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from roadedge.errors import ExportError, MissingExtraError
+from roadedge.models.blocks import RoadNet
+from roadedge.models.border import OUTPUTS, Border
+
+if TYPE_CHECKING:
+    import onnx
+
+# Of onnxsim's passes: which scales are folded into a weight is the network's decision. Folding a private scale into a
+# shared weight stores that weight twice (CMIPNet: 209 MB, not 125).
+NOT_OURS_TO_FOLD = ["fuse_mul_into_conv", "fuse_preceding_mul_into_conv"]
+TRACE_SIZE = 128  # of the frame that a graph of any size is traced with
+
+
+def write_graph(
+    network: RoadNet,
+    path: Path,
+    size: tuple[int, int] | None,
+    batch: int | None,
+    opset: int = 17,
+    simplify: bool = True,
+) -> onnx.ModelProto:
+    """Trace a deployed network, simplify, check and write it; the metadata is left empty.
+
+    Args:
+        network: from `RoadNet.deployed()`.
+        path: of the file to write.
+        size: (H, W) of a static graph; None leaves both free.
+        batch: count of windows of a static graph; None leaves it free.
+        opset: of the default ONNX domain.
+        simplify: fold constants and identities with onnxsim.
+
+    Raises:
+        MissingExtraError: onnx or onnxsim is not installed.
+        ExportError: the graph cannot be written in this opset, or is not valid.
+    """
+    try:
+        import onnx
+    except ImportError as error:
+        raise MissingExtraError("onnx", "export", "writing ONNX") from error
+    names = list(network.spec.inputs)
+    height, width = size or (TRACE_SIZE, TRACE_SIZE)
+    planes = tuple(torch.zeros(batch or 1, height, width, 3 if n == "image" else 1, dtype=torch.uint8) for n in names)
+    try:
+        with warnings.catch_warnings():
+            # torch announces the end of its older exporter, whose graphs TensorRT's older parsers know
+            warnings.simplefilter("ignore", DeprecationWarning)
+            torch.onnx.export(
+                Border(network).eval(),
+                planes,
+                str(path),
+                opset_version=opset,
+                dynamo=False,
+                input_names=names,
+                output_names=list(OUTPUTS),
+                dynamic_axes=_free_axes(names, size, batch),
+            )
+        model = onnx.load(path)
+        if simplify:
+            model = _simplified(model)
+        del model.metadata_props[:]
+        onnx.checker.check_model(model, full_check=True)
+    except (RuntimeError, ValueError, onnx.checker.ValidationError, torch.onnx.OnnxExporterError) as error:
+        reason = " ".join(str(error).split())[:300]
+        raise ExportError(f"{network.spec.name} cannot be written as ONNX of opset {opset}: {reason}") from error
+    onnx.save(model, path)
+    return model
+
+
+def ports_of(model: onnx.ModelProto) -> dict[str, list[dict[str, Any]]]:
+    """Names, shapes and types of a graph's inputs and outputs as JSON values; null stands for a free side."""
+    return {"inputs": _ports(model.graph.input), "outputs": _ports(model.graph.output)}
+
+
+def operators(model: onnx.ModelProto) -> dict[str, int]:
+    """Count of nodes by operator, most frequent first."""
+    return dict(Counter(node.op_type for node in model.graph.node).most_common())
+
+
+def _ports(values: Sequence[onnx.ValueInfoProto]) -> list[dict[str, Any]]:
+    import onnx
+
+    found = []
+    for value in values:
+        tensor = value.type.tensor_type
+        shape = [side.dim_value if side.HasField("dim_value") else None for side in tensor.shape.dim]
+        kind = str(onnx.helper.tensor_dtype_to_np_dtype(tensor.elem_type))
+        found.append({"name": value.name, "shape": shape, "dtype": kind})
+    return found
+
+
+def _simplified(model: onnx.ModelProto) -> onnx.ModelProto:
+    try:
+        import onnxsim
+    except ImportError as error:
+        raise MissingExtraError("onnxsim", "export", "simplifying the graph (or give --no-simplify)") from error
+    simple, same = onnxsim.simplify(model, skipped_optimizers=NOT_OURS_TO_FOLD)
+    if not same:
+        raise ExportError("onnxsim changed what the graph computes; export with --no-simplify")
+    out: onnx.ModelProto = simple
+    return out
+
+
+def _free_axes(names: Sequence[str], size: tuple[int, int] | None, batch: int | None) -> dict[str, dict[int, str]]:
+    axes: dict[str, dict[int, str]] = {name: {} for name in (*names, *OUTPUTS)}
+    if batch is None:
+        for sides in axes.values():
+            sides[0] = "batch"
+    if size is None:
+        for name in names:
+            axes[name] |= {1: "height", 2: "width"}
+        axes["probability"] |= {1: "height", 2: "width"}
+        axes["logits"] |= {2: "height", 3: "width"}
+    return axes

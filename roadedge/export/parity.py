@@ -1,0 +1,193 @@
+"""Does an artefact say what the network says? The same samples through both, logits, masks and scores compared."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from roadedge.errors import DataError, ExportError, UsageError
+from roadedge.metrics.pixel import PixelCounts, count_pixels, global_iou
+from roadedge.postprocess import postprocess
+from roadedge.preprocess import Feeds, preprocess
+from roadedge.runners.base import Runner
+from roadedge.sample import Sample
+from roadedge.spec import ModelSpec
+
+SAMPLES = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Tolerance:
+    """Logits may differ by `relative` of their largest magnitude; the share `agreement` of the mask must be equal."""
+
+    relative: float
+    agreement: float
+
+
+TOLERANCES = {"fp32": Tolerance(1e-3, 0.999), "fp16": Tolerance(2e-2, 0.999)}
+
+
+@dataclass(frozen=True, slots=True)
+class ParitySamples:
+    """Samples to compare on and their truth, (H, W) uint8 with 128 ignored, where there is one."""
+
+    origin: str
+    label: str  # `semi-synthetic` where the trajectories are simulated
+    pairs: tuple[tuple[Sample, NDArray[np.uint8] | None], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ParityRow:
+    """One sample: largest difference of the logits, their largest magnitude, share of mask pixels that are equal."""
+
+    id: str
+    max_logit_difference: float
+    max_logit: float
+    agreement: float
+
+
+@dataclass(frozen=True, slots=True)
+class Parity:
+    """The table. `g_iou` are percent over all samples against the truth, None where there is none."""
+
+    reference: str
+    candidate: str
+    origin: str
+    label: str
+    rows: tuple[ParityRow, ...]
+    g_iou_reference: float | None
+    g_iou_candidate: float | None
+
+    @property
+    def max_logit_difference(self) -> float:
+        """The largest one of all samples."""
+        return max(row.max_logit_difference for row in self.rows)
+
+    @property
+    def max_logit(self) -> float:
+        """The largest magnitude of the reference's logits."""
+        return max(row.max_logit for row in self.rows)
+
+    @property
+    def agreement(self) -> float:
+        """The lowest one of all samples, in [0, 1]."""
+        return min(row.agreement for row in self.rows)
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON values, the totals included."""
+        totals = {
+            "max_logit_difference": self.max_logit_difference,
+            "max_logit": self.max_logit,
+            "agreement": self.agreement,
+        }
+        return dataclasses.asdict(self) | totals
+
+    def check(self, tolerance: Tolerance) -> None:
+        """Raise ExportError where the artefact differs more than `tolerance` allows."""
+        allowed = tolerance.relative * max(1.0, self.max_logit)
+        if not self.max_logit_difference <= allowed:
+            raise ExportError(
+                f"{self.candidate} differs from {self.reference} by {self.max_logit_difference:.3g} in the logits, "
+                f"{allowed:.3g} is allowed; nothing was written"
+            )
+        if self.agreement < tolerance.agreement:
+            raise ExportError(
+                f"{self.candidate} and {self.reference} agree on {self.agreement:.4%} of the mask, "
+                f"{tolerance.agreement:.2%} is needed; nothing was written"
+            )
+
+
+def parity_samples(spec: ModelSpec, data: str | Path | None = None, count: int = SAMPLES) -> ParitySamples:
+    """Samples to compare on: of a data set, of a plain folder of images, or, without `data`, of the built-in city.
+
+    Raises:
+        DataError: the folder cannot be read.
+        UsageError: `count` is below one.
+    """
+    from roadedge.evaluation.settings import EvalSettings
+    from roadedge.evaluation.sources import SEMI_SYNTHETIC, open_sources
+
+    if count < 1:
+        raise UsageError(f"a parity check needs at least one sample, got {count}")
+    root = None if data is None else Path(data)
+    if root is not None and root.is_dir() and not (root / "image").is_dir() and not (root / "split.csv").exists():
+        return _plain_images(root, count)
+    source = open_sources([data or "city"], spec, EvalSettings(split="all", windows=count))[0]
+    picked = [source.readers[i]() for i in spread(len(source.readers), count)]
+    label = SEMI_SYNTHETIC if source.data == SEMI_SYNTHETIC else ""
+    return ParitySamples(source.origin, label, tuple((one.sample, one.mask) for one in picked))
+
+
+def blanks(size: tuple[int, int]) -> ParitySamples:
+    """One sample of `size` (H, W) with nothing in it: does a graph of free size run at a bound, and agree there?"""
+    empty = Sample(np.zeros((*size, 3), np.uint8), id=f"blank {size[0]} x {size[1]}")
+    return ParitySamples("blank", "", ((empty, None),))
+
+
+def first_corner(samples: ParitySamples, side: int = 256) -> ParitySamples:
+    """The upper left corner of the first sample, at most `side` pixels wide and high."""
+    sample, truth = samples.pairs[0]
+    part = np.s_[:side, :side]
+    image = None if sample.image is None else sample.image[part]
+    second = sample.second if sample.second is None or sample.has_points else sample.second[part]
+    size = (min(side, sample.size[0]), min(side, sample.size[1]))
+    corner = Sample(image, second, size, gsd_m=sample.gsd_m, id=sample.id)  # points outside it are not drawn
+    return dataclasses.replace(samples, pairs=((corner, None if truth is None else truth[part]),))
+
+
+def compare(reference: Runner, candidate: Runner, spec: ModelSpec, samples: ParitySamples) -> Parity:
+    """Run both on the same feeds, made for `spec`.
+
+    Raises:
+        ExportError: either returned NaN or infinite logits.
+    """
+    rows: list[ParityRow] = []
+    counts: list[list[PixelCounts]] = [[], []]
+    for sample, truth in samples.pairs:
+        feeds = preprocess(sample, spec)
+        outputs = [_finite(runner, runner.infer(feeds, logits=True), sample) for runner in (reference, candidate)]
+        masks = [postprocess(output, spec, sample).mask for output in outputs]
+        left, right = (output["logits"] for output in outputs)
+        difference, largest = float(np.abs(left - right).max()), float(np.abs(left).max())
+        rows.append(ParityRow(sample.id, difference, largest, float((masks[0] == masks[1]).mean())))
+        if truth is not None:
+            for mask, count in zip(masks, counts, strict=True):
+                count.append(count_pixels(mask, truth))
+    scored = len(counts[0]) == len(samples.pairs)
+    scores = [100 * global_iou(count) if scored else None for count in counts]
+    return Parity(
+        _named(reference), _named(candidate), samples.origin, samples.label, tuple(rows), scores[0], scores[1]
+    )
+
+
+def spread(length: int, count: int) -> list[int]:
+    """At most `count` indices, evenly over `length`."""
+    return sorted({round(i) for i in np.linspace(0, length - 1, min(length, count))})
+
+
+def _plain_images(root: Path, count: int) -> ParitySamples:
+    from roadedge.imagery import IMAGE_SUFFIXES, read_image
+
+    listed = sorted(path for path in root.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES)
+    if not listed:
+        raise DataError(f"{root} holds neither a data set (image/, mask/) nor images ({', '.join(IMAGE_SUFFIXES)})")
+    picked = [listed[i] for i in spread(len(listed), count)]
+    return ParitySamples(str(root.resolve()), "", tuple((Sample(read_image(p), id=p.stem), None) for p in picked))
+
+
+def _finite(runner: Runner, outputs: Feeds, sample: Sample) -> Feeds:
+    if not np.isfinite(outputs["logits"]).all():
+        where = sample.id or "a sample"
+        raise ExportError(f"{_named(runner)} returned NaN or infinite logits on {where}; nothing was written")
+    return outputs
+
+
+def _named(runner: Runner) -> str:
+    """`onnxruntime fp32`, and where the file is of another precision than what was computed in: so, too."""
+    file = runner.graph_precision
+    return f"{runner.name} {runner.precision}" + ("" if file in (runner.precision, "unknown") else f" ({file} file)")

@@ -1,0 +1,84 @@
+"""Back-ends behind one protocol: torch for checkpoints, ONNX Runtime and OpenVINO for ONNX files."""
+
+from __future__ import annotations
+
+import importlib.util
+import warnings
+from pathlib import Path
+
+from roadedge.errors import MissingExtraError, UnknownNameError, UsageError
+from roadedge.runners.base import CheckedRunner, Requested, Runner
+from roadedge.weights import find_model
+
+__all__ = ["BACKENDS", "CheckedRunner", "Requested", "ResearchOnlyWarning", "Runner", "open_runner"]
+
+BACKENDS = {"torch": ".pt", "onnxruntime": ".onnx", "openvino": ".onnx"}
+_said: set[str] = set()
+
+
+class ResearchOnlyWarning(UserWarning):
+    """The weights were trained on pixels whose owners allow research only."""
+
+
+def open_runner(
+    model: str | Path, backend: str = "auto", precision: str | None = None, threads: int | None = None
+) -> Runner:
+    """Load a model for inference.
+
+    Args:
+        model: a path (.pt, .onnx) or a carried network's name, `roadedge-s` or `roadedge-s:fp16`.
+        backend: a key of BACKENDS; `auto` takes torch for a .pt, else OpenVINO where installed, else ONNX Runtime.
+        precision: fp32, bf16, fp16: what must be computed in; None for the back-end's pinned default, fp32, or what an
+            ONNX file brings with it.
+        threads: of the back-end; None for its own default.
+
+    Returns:
+        A runner, to be closed or used in a `with` block.
+
+    Raises:
+        UnknownNameError, ModelFileError, SpecMismatchError: no such model, or one that cannot be used.
+        UsageError: this back-end does not run this kind of file.
+        MissingExtraError: the back-end is not installed.
+        BackendMismatchError: the back-end would run in another precision than asked for.
+    """
+    if backend not in (*BACKENDS, "auto"):
+        raise UnknownNameError("backend", backend, ["auto", *BACKENDS])
+    if threads is not None and threads < 1:
+        raise UsageError(f"--threads must be at least 1, got {threads}")
+    path = find_model(model) if backend == "auto" else find_model(model, (BACKENDS[backend],))
+    name = _automatic(path) if backend == "auto" else backend
+    if path.suffix != BACKENDS[name]:
+        raise UsageError(f"{name} runs {BACKENDS[name]} files, got {path}; {_way_out(path)}")
+    runner = _open(name, path, Requested(backend, precision, threads))
+    if runner.spec.licence == "research-only" and str(path) not in _said:
+        _said.add(str(path))
+        warnings.warn(
+            f"{path.stem} is research-only: see the licences in its model card", ResearchOnlyWarning, stacklevel=2
+        )
+    return runner
+
+
+def _automatic(path: Path) -> str:
+    if path.suffix == ".pt":
+        return "torch"
+    return "openvino" if importlib.util.find_spec("openvino") is not None else "onnxruntime"
+
+
+def _open(name: str, path: Path, requested: Requested) -> CheckedRunner:
+    if name == "torch":
+        if importlib.util.find_spec("torch") is None:
+            raise MissingExtraError("torch", "train", f"running the checkpoint {path.name}")
+        from roadedge.runners.torch_runner import open_checkpoint
+
+        return open_checkpoint(path, requested)
+    if name == "openvino":
+        from roadedge.runners.openvino_runner import OpenVinoRunner
+
+        return OpenVinoRunner(path, requested)
+    from roadedge.runners.onnx_runner import OnnxRunner
+
+    return OnnxRunner(path, requested)
+
+
+def _way_out(path: Path) -> str:
+    return "export it first: roadedge export " + str(path) if path.suffix == ".pt" else "choose onnxruntime or openvino"

@@ -1,0 +1,85 @@
+"""Finding a model: a file, or the name of a network that the package or the checkout carries."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import roadedge
+from roadedge.errors import ModelFileError, UnknownNameError, UsageError
+from roadedge.run_folder import newest_run
+
+SUFFIXES = (".onnx", ".pt")  # in the order of preference: inference needs no torch
+
+
+def folders() -> list[Path]:
+    """Where named networks lie: carried by the package, then `weights/` of the checkout, then of the working folder."""
+    package = Path(roadedge.__file__).parent
+    places = [package / "carried"]
+    if (package.parent / "pyproject.toml").is_file():
+        places.append(package.parent / "weights")
+    places.append(Path.cwd() / "weights")
+    return list(dict.fromkeys(place for place in places if place.is_dir()))
+
+
+def find_model(model: str | Path, suffixes: Sequence[str] = SUFFIXES) -> Path:
+    """The file of a MODEL argument.
+
+    Args:
+        model: a path that ends in one of `SUFFIXES`, or a name: `roadedge-s` (always fp32), `roadedge-s:fp16`.
+        suffixes: the kinds of files that will do for a name, best first.
+
+    Raises:
+        ModelFileError: there is no such file, or it is of no known kind.
+        UnknownNameError: no network of this name is carried; the message lists those that are.
+        UsageError: the network is carried, but not in the kind that is needed.
+    """
+    text = str(model)
+    path = Path(text).expanduser()
+    if path.suffix in SUFFIXES or path.is_file():
+        return _checked_file(path)
+    if isinstance(model, Path) or "/" in text or "\\" in text:
+        raise ModelFileError(
+            f"{path} is no model file; expected one that ends in {' or '.join(SUFFIXES)}, or a network's name"
+        )
+    stem = text.replace(":", ".")
+    for folder in folders():
+        for suffix in suffixes:
+            if (folder / f"{stem}{suffix}").is_file():
+                return folder / f"{stem}{suffix}"
+    if text in names():
+        raise UsageError(f"{text} is carried, but not as {' or '.join(suffixes)}, which is needed here; give a path")
+    raise UnknownNameError(
+        "model", text, names() or ["(no network is carried here; give the path of a .pt or .onnx file)"]
+    )
+
+
+def find_checkpoint(model: str | Path | None = None) -> Path:
+    """The checkpoint of a MODEL argument; without one the newest run's `best.pt`, else the carried roadedge-s.
+
+    Raises:
+        as find_model; UsageError where an ONNX file is given.
+    """
+    if model is None:
+        run = newest_run("train", "best.pt")
+        return find_model("roadedge-s", (".pt",)) if run is None else (run / "best.pt").resolve()
+    path = find_model(model, (".pt",))
+    if path.suffix != ".pt":
+        raise UsageError(f"{path} is no checkpoint; expected a file that ends in .pt, as `roadedge train` writes it")
+    return path
+
+
+def names() -> list[str]:
+    """What `find_model` knows by name: `roadedge-s`, `roadedge-s:fp16` and so on."""
+    files = [file for folder in folders() for file in folder.iterdir() if file.suffix in SUFFIXES]
+    return sorted({file.stem.replace(".", ":", 1) for file in files})
+
+
+def _checked_file(path: Path) -> Path:
+    if not path.is_file():
+        raise ModelFileError(
+            f"there is no model {path}; give a file that ends in {' or '.join(SUFFIXES)}, or a network's name"
+        )
+    if path.suffix not in SUFFIXES:
+        raise ModelFileError(f"{path} is of no known kind; a model ends in {' or '.join(SUFFIXES)}")
+    return path
