@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from roadedge.data.augment import draw_crop
 from roadedge.data.city import City
-from roadedge.data.folder import FolderDataset, LabelledSample, hold_out, read_entry
+from roadedge.data.folder import Entry, FolderDataset, LabelledSample, hold_out, read_entry
 from roadedge.errors import DataError
 from roadedge.preprocess import Feeds, preprocess
 from roadedge.spec import ModelSpec
@@ -23,6 +23,8 @@ from roadedge.training.recipe import Recipe
 
 CITY_TILE = 512
 CITY_VALIDATION_SEED = 7919  # no training city has it
+CITY_VALIDATION_TILES = 16
+HOLD_OUT_SHARE = 0.1
 CACHE_BYTES = 4 << 30
 
 
@@ -65,12 +67,13 @@ class Pool:
 def training_pools(recipe: Recipe, folders: list[Path]) -> tuple[list[Pool], Pool]:
     """The pools to train on and the one to choose checkpoints by.
 
-    The latter holds the places set aside by `recipe.hold_out`, or windows of a city of another seed where nothing is.
+    The latter holds the places set aside of each folder (`recipe.hold_out`, by default a tenth of them), and windows of
+    a city that is not trained on where the city is.
     """
     pools, aside = [], []
     for folder in folders:
         dataset = FolderDataset(folder, "train")
-        entries, held = hold_out(dataset.entries, recipe.hold_out.get(folder.name, 0))
+        entries, held = hold_out(dataset.entries, places_aside(recipe, folder.name, dataset.entries))
         pools.append(Pool(folder.name, recipe.weights.get(folder.name, 1.0), [_reader(e) for e in entries]))
         aside += [_reader(e) for e in held]
     unknown = set(recipe.hold_out) - {f.name for f in folders}
@@ -80,9 +83,14 @@ def training_pools(recipe: Recipe, folders: list[Path]) -> tuple[list[Pool], Poo
         weight = recipe.city if recipe.city > 0 else 1.0
         seeds = [recipe.seed * 1000 + i for i in range(recipe.city_seeds)]
         pools.append(Pool("city", weight, city_readers(seeds, recipe.city_tiles, recipe.gsd_m)))
-    if not aside:
-        aside = list(city_readers([CITY_VALIDATION_SEED], min(16, recipe.evaluate_most), recipe.gsd_m))
+        aside += city_readers([CITY_VALIDATION_SEED], min(CITY_VALIDATION_TILES, recipe.city_tiles), recipe.gsd_m)
     return [p for p in pools if len(p)], Pool("validation", 1.0, aside[: recipe.evaluate_most])
+
+
+def places_aside(recipe: Recipe, folder: str, entries: list[Entry]) -> int:
+    """How many places of a folder's train split are set aside: as the recipe says, else a tenth, none of a single one."""
+    places = len({entry.group for entry in entries})
+    return recipe.hold_out.get(folder, max(1, round(HOLD_OUT_SHARE * places)) if places > 1 else 0)
 
 
 def city_readers(seeds: list[int], tiles: int, gsd_m: float, side: int = CITY_TILE) -> list[Callable[[], LabelledSample]]:
@@ -136,7 +144,7 @@ def prefetched(
             yield step, batch
 
 
-def _reader(entry: Any) -> Callable[[], LabelledSample]:
+def _reader(entry: Entry) -> Callable[[], LabelledSample]:
     return lambda: read_entry(entry)
 
 

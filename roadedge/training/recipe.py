@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -41,7 +42,7 @@ class Recipe:
     city_tiles: int = 256  # how many 512 x 512 windows of it are drawn from
     city_seeds: int = 16
     weights: dict[str, float] = field(default_factory=dict)  # of a folder by its name; default 1.0
-    hold_out: dict[str, int] = field(default_factory=dict)  # places set aside of a folder's train split, to choose by
+    hold_out: dict[str, int] = field(default_factory=dict)  # places set aside of a folder's train split, to choose by; a tenth
     evaluate_every: int = 500
     evaluate_most: int = 48  # samples
     save_every: int = 250
@@ -101,10 +102,14 @@ def to_toml(recipe: Recipe) -> str:
         if dataclasses.is_dataclass(value) or isinstance(value, dict):
             inner = value if isinstance(value, dict) else {g.name: getattr(value, g.name) for g in dataclasses.fields(value)}
             if inner:
-                tables.append("\n".join([f"\n[{f.name}]", *(f"{key} = {_literal(v)}" for key, v in inner.items())]))
+                tables.append("\n".join([f"\n[{f.name}]", *(f"{_key(key)} = {_literal(v)}" for key, v in inner.items())]))
         else:
             lines.append(f"{f.name} = {_literal(value)}")
     return "\n".join(lines + tables) + "\n"
+
+
+def _key(name: str) -> str:
+    return name if name.replace("_", "").replace("-", "").isalnum() and name.isascii() else json.dumps(name)
 
 
 def _literal(value: Any) -> str:
@@ -113,8 +118,6 @@ def _literal(value: Any) -> str:
     if isinstance(value, tuple):
         return "[" + ", ".join(_literal(v) for v in value) + "]"
     if isinstance(value, str):
-        import json
-
         return json.dumps(value)
     return repr(value)
 

@@ -11,9 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from roadedge.errors import DataError, MissingExtraError, UsageError
+from roadedge.errors import DataError, MissingExtraError, UnknownNameError, UsageError
+from roadedge.models import MODELS
 from roadedge.resources import recipe_path
 from roadedge.run_folder import newest_run, open_run_folder
+from roadedge.spec import ModelSpec
 from roadedge.training.recipe import Recipe, override, read_recipe, to_toml
 
 
@@ -61,6 +63,9 @@ class Session:
         if changes.get("model") and not recipe:
             changes["name"] = changes["model"]
         chosen = override(chosen, **changes)
+        if chosen.model not in MODELS:
+            raise UnknownNameError("model", chosen.model, MODELS)
+        ModelSpec(chosen.model, chosen.inputs)  # refuses inputs that no network has, before any work
         missing = [str(folder) for folder in data if not folder.is_dir()]
         if missing:
             raise DataError(f"there is no data set folder {missing[0]}")
@@ -146,6 +151,10 @@ class Bar:
 
 def _count(data: list[Path], recipe: Recipe) -> int:
     from roadedge.data.folder import FolderDataset, hold_out
+    from roadedge.training.batches import places_aside
 
-    count = sum(len(hold_out(FolderDataset(f, "train").entries, recipe.hold_out.get(f.name, 0))[0]) for f in data)
+    count = 0
+    for folder in data:
+        entries = FolderDataset(folder, "train").entries
+        count += len(hold_out(entries, places_aside(recipe, folder.name, entries))[0])
     return count or recipe.city_tiles

@@ -31,7 +31,7 @@ def test_a_model_names_its_run() -> None:
 
 
 def test_epochs_become_steps(folder: Path) -> None:
-    assert plan([folder], epochs=4, batch=2).recipe.steps == 6  # three training tiles, four times, two at a time
+    assert plan([folder], epochs=4, batch=2).recipe.steps == 4  # two training tiles (one is set aside), four times, two at a time
     with pytest.raises(UsageError, match="--steps and --epochs"):
         plan([folder], epochs=4, steps=5)
 
@@ -65,8 +65,8 @@ def test_mistakes_have_their_exit_codes(tmp_path: Path, capsys: pytest.CaptureFi
     assert cli.main(["train", str(tmp_path / "none")]) == 8
     assert cli.main(["train", "--model", "roadedge-x"]) == 2
     assert "did you mean" in capsys.readouterr().err
-    assert cli.main(["train", "--recipe", str(tmp_path / "none.toml")]) == 8
-    assert cli.main(["train", "--inputs", "radar", "--steps", "1", "-o", str(tmp_path / "run")]) == 8
+    assert cli.main(["train", "--recipe", str(tmp_path / "none.toml")]) == 2
+    assert cli.main(["train", "--inputs", "radar", "-o", str(tmp_path / "run")]) == 8
     assert not (tmp_path / "run").exists()
 
 
