@@ -5,11 +5,12 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from roadedge.errors import OutputError
+from roadedge.errors import OutputError, RoadEdgeError
 
 
 @contextlib.contextmanager
@@ -17,24 +18,35 @@ def replacing(path: str | Path) -> Iterator[Path]:
     """Yield a temporary path in the same folder, with the same suffix; rename it to `path` when the block ends well.
 
     Raises:
-        OutputError: the folder cannot be written or the disk is full; nothing is left behind.
+        OutputError: the folder cannot be written, the disk is full, or `path` is a folder or device; nothing is left
+            behind, and what stood at `path` stays as it was.
     """
     target = Path(path)
-    temporary = target.with_name(f".{target.stem}.{os.getpid()}.part{target.suffix}")
+    if not target.name:
+        raise OutputError(f"cannot write {target}: it is a folder; give the name of a file")
+    writer = f"{os.getpid()}-{threading.get_ident():x}"  # two threads may write one file: the last one wins, whole
+    temporary = target.with_name(f".{target.stem}.{writer}.part{target.suffix}")
     try:
+        if target.exists() and not target.is_file():  # a rename over /dev/null would take the device away
+            raise OutputError(f"cannot write {target}: it is not an ordinary file; choose another -o/--output")
         target.parent.mkdir(parents=True, exist_ok=True)
         yield temporary
         with temporary.open("rb+") as file:
             os.fsync(file.fileno())
         os.replace(temporary, target)
     except OSError as error:
-        temporary.unlink(missing_ok=True)
-        if isinstance(error, OutputError):
+        _discard(temporary)
+        if isinstance(error, RoadEdgeError):  # a source that was lost while its output was written says so itself
             raise
         raise OutputError.from_os(target, error) from error
     except BaseException:
-        temporary.unlink(missing_ok=True)
+        _discard(temporary)
         raise
+
+
+def _discard(temporary: Path) -> None:
+    with contextlib.suppress(OSError):  # it was never made, or its folder is no folder: the first error counts
+        temporary.unlink()
 
 
 def write_bytes(path: str | Path, content: bytes) -> None:

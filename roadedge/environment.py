@@ -6,6 +6,8 @@ import datetime
 import importlib.metadata
 import os
 import platform
+import re
+import shlex
 import sys
 from pathlib import Path
 from typing import Any
@@ -25,8 +27,20 @@ def environment() -> dict[str, Any]:
         "cpu_count": usable_cpus(),
         "packages": {name: version for name in PACKAGES if (version := installed(name))},
         "date": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
-        "command": " ".join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+        "command": command_line(sys.argv),
     }
+
+
+def command_line(arguments: list[str]) -> str:
+    """A command to type again, without what must not travel in a sidecar: passwords in URLs, the home folder's name."""
+    home = str(Path.home())
+    words = [Path(arguments[0]).name] if arguments else []
+    for word in arguments[1:]:
+        word = re.sub(r"(?<=://)[^/@\s]+@", "***@", word)
+        if len(home) > 1:
+            word = re.sub(rf"(?<![^=:,]){re.escape(home)}(?=/|$)", "~", word)
+        words.append(word if re.fullmatch(r"~[\w./-]*", word) else shlex.quote(word))
+    return " ".join(words)
 
 
 def installed(package: str) -> str | None:

@@ -25,12 +25,21 @@ RoadEdgeError                    1  unexpected
 from __future__ import annotations
 
 import errno
+from typing import Any
 
 
 class RoadEdgeError(Exception):
     """The root of all errors that roadedge raises on purpose; `exit_code` is what the command line returns."""
 
     exit_code = 1
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickled by its message: some constructors take more, and an error must come back from a worker process."""
+        return _restored, (type(self), *self.args)
+
+
+def _restored(kind: type[RoadEdgeError], *args: Any) -> RoadEdgeError:
+    return kind.__new__(kind, *args)
 
 
 class UsageError(RoadEdgeError, ValueError):
@@ -136,7 +145,7 @@ class OutputError(RoadEdgeError, OSError):
     @classmethod
     def from_os(cls, path: object, error: OSError) -> OutputError:
         """Turn what the system said about writing `path` into one sentence."""
-        if error.errno == errno.ENOSPC:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
             return cls(f"cannot write {path}: the disk is full; free some space and run again")
         return cls(f"cannot write {path}: {error.strerror or error}; choose another -o/--output")
 

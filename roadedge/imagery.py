@@ -24,17 +24,20 @@ def read_image(path: str | Path) -> NDArray[np.uint8]:
     Raises:
         DataError: missing, empty, truncated, or not an image.
     """
-    return to_rgb8(_decode(path))
+    raw = _decode(path)
+    try:
+        return to_rgb8(raw)
+    except DataError as error:
+        raise DataError(f"{path}: {error}") from error
 
 
 def read_mask(path: str | Path) -> NDArray[np.uint8]:
     """Read a label as (H, W) uint8: 255 road, 0 not, 128 ignored.
 
     Raises:
-        DataError: unreadable, or with other values (a mask stored as 0 and 1 is named as such).
+        DataError: unreadable, in colours, or with other values (a mask stored as 0 and 1 is named as such).
     """
-    raw = _decode(path)
-    plane = raw if raw.ndim == 2 else raw[..., 0]
+    plane = _decode_grey(path)
     values = np.unique(plane)
     if not np.isin(values, (0, 128, 255)).all():
         hint = "; it seems to hold 0 and 1, multiply it by 255" if values.max() <= 1 else ""
@@ -46,10 +49,13 @@ def read_raster(path: str | Path) -> NDArray[np.uint8]:
     """Read a second modality (heat-map, LiDAR) as (H, W) uint8.
 
     Raises:
-        DataError: unreadable.
+        DataError: unreadable, or in colours.
     """
-    raw = _decode(path)
-    return _to_uint8(raw if raw.ndim == 2 else raw[..., 0])
+    plane = _decode_grey(path)
+    try:
+        return _to_uint8(plane)
+    except DataError as error:
+        raise DataError(f"{path}: {error}") from error
 
 
 def to_rgb8(raw: NDArray[Any]) -> NDArray[np.uint8]:
@@ -98,37 +104,66 @@ def _decode(path: str | Path) -> NDArray[Any]:
     except cv2.error:
         raw = None
     if raw is None:
-        raise DataError(f"{path} is not an image that can be read ({content.size} bytes); expected PNG, JPEG, TIFF or BMP")
+        raise DataError(
+            f"{path} is not an image that can be read ({content.size} bytes); expected PNG, JPEG, TIFF or BMP"
+        )
     if raw.ndim == 3 and raw.shape[2] >= 3:
         raw = cv2.cvtColor(raw, cv2.COLOR_BGR2RGB if raw.shape[2] == 3 else cv2.COLOR_BGRA2RGBA)
     return np.asarray(raw)
 
 
+def _decode_grey(path: str | Path) -> NDArray[Any]:
+    """(H, W) of a file with one plane, or with equal colour planes; red alone of a coloured picture would mislead."""
+    raw = _decode(path)
+    if raw.ndim == 2:
+        return raw
+    if raw.shape[2] >= 3 and not (raw[..., 0:1] == raw[..., 1:3]).all():
+        raise DataError(f"{path} is a picture in colours; expected one grey plane, convert it first")
+    return np.ascontiguousarray(raw[..., 0])
+
+
 def _is_truncated(content: NDArray[np.uint8]) -> bool:
     """A PNG without its last chunk or a JPEG without its end mark: decoders return half a picture without a word."""
-    head, tail = content[:8].tobytes(), content[-64 * 1024 :].tobytes()
+    head = content[:8].tobytes()
     if head.startswith(b"\x89PNG"):
-        return b"IEND" not in tail
-    return head.startswith(b"\xff\xd8") and b"\xff\xd9" not in tail
+        return b"IEND" not in content[-64 * 1024 :].tobytes()
+    if not head.startswith(b"\xff\xd8"):
+        return False
+    raw = content.tobytes()
+    return raw.find(b"\xff\xd9", _jpeg_scan(raw)) < 0
+
+
+def _jpeg_scan(raw: bytes) -> int:
+    """Where a JPEG's own picture begins: past the segments, in which a camera's preview has an end mark of its own."""
+    at = 2
+    while at + 4 <= len(raw) and raw[at] == 0xFF and raw[at + 1] != 0xDA:
+        at += 1 if raw[at + 1] == 0xFF else 2 + int.from_bytes(raw[at + 2 : at + 4], "big")
+    return at
 
 
 def _to_uint8(plane: NDArray[Any]) -> NDArray[np.uint8]:
     if plane.dtype == np.uint8:
-        return plane
+        return np.asarray(plane, np.uint8)
     if plane.dtype == np.bool_:
-        return plane.astype(np.uint8) * np.uint8(255)
+        return np.asarray(plane, np.uint8) * np.uint8(255)
     if plane.dtype != np.uint16:
         raise DataError(f"an image has 8 or 16 bits of unsigned integers, got {plane.dtype}; convert it first")
     top = int(plane.max(initial=0))
     full = 65535 if top > 4095 else 4095 if top > 1023 else 1023
-    return np.rint(plane.astype(np.float32) * (255.0 / full)).astype(np.uint8)
+    return np.asarray(np.rint(plane.astype(np.float32) * (255.0 / full)), np.uint8)
 
 
 def _encode(suffix: str, array: NDArray[np.uint8], options: list[int]) -> bytes:
     import cv2
 
-    ordered = cv2.cvtColor(array, cv2.COLOR_RGB2BGR) if array.ndim == 3 else array
-    ok, content = cv2.imencode(suffix, ordered, options)
+    refused = f"cannot encode an array of shape {array.shape} and type {array.dtype} as {suffix}"
+    if array.dtype != np.uint8 or array.ndim not in (2, 3) or (array.ndim == 3 and array.shape[2] != 3):
+        raise DataError(f"{refused}; expected (H, W) or (H, W, 3) of uint8")
+    try:
+        ordered = cv2.cvtColor(array, cv2.COLOR_RGB2BGR) if array.ndim == 3 else array
+        ok, content = cv2.imencode(suffix, ordered, options)
+    except cv2.error as error:  # no pixels, or more than the format holds (a JPEG's side ends at 65535)
+        raise DataError(refused) from error
     if not ok:
-        raise DataError(f"cannot encode an array of shape {array.shape} and type {array.dtype} as {suffix}")
+        raise DataError(refused)
     return bytes(content.tobytes())

@@ -7,6 +7,7 @@ upper left pixel. That half pixel is applied here and nowhere else.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -27,15 +28,23 @@ class Place:
     uncertainty_m: float = 0.0
 
     def __post_init__(self) -> None:
-        matrix = np.asarray(self.homography, np.float64)
-        if matrix.shape != (3, 3) or not np.isfinite(matrix).all() or abs(np.linalg.det(matrix)) < 1e-15:
+        matrix = np.array(self.homography, np.float64)  # a copy: what the caller does with theirs moves no place
+        if matrix.shape != (3, 3) or not _is_invertible(matrix):
             raise ShapeError(f"a place needs an invertible 3 x 3 homography, got {matrix.tolist()}")
+        matrix.flags.writeable = False
         object.__setattr__(self, "homography", matrix)
 
     @classmethod
     def from_geotransform(cls, transform: ArrayLike, crs: str = "local") -> Place:
-        """From GDAL's six numbers (x0, dx, rx, y0, ry, dy), which count from the pixel's corner as this class does."""
-        x0, dx, rx, y0, ry, dy = np.asarray(transform, np.float64)
+        """From GDAL's six numbers (x0, dx, rx, y0, ry, dy), which count from the pixel's corner as this class does.
+
+        Raises:
+            ShapeError: not six numbers, or such that no pixel has an area.
+        """
+        numbers = np.asarray(transform, np.float64)
+        if numbers.shape != (6,):
+            raise ShapeError(f"a geotransform has GDAL's six numbers (x0, dx, rx, y0, ry, dy), got {transform!r}")
+        x0, dx, rx, y0, ry, dy = numbers
         return cls(np.array([[dx, rx, x0], [ry, dy, y0], [0.0, 0.0, 1.0]]), crs)
 
     @classmethod
@@ -64,7 +73,7 @@ class Place:
         return cls(np.array([[right[0], down[0], origin[0]], [right[1], down[1], origin[1]], [0, 0, 1]]), crs)
 
     def to_ground(self, pixels: ArrayLike) -> NDArray[np.float64]:
-        """(N, 2) corner pixel coordinates → (N, 2) metres."""
+        """(N, 2) corner pixel coordinates → (N, 2) metres; infinite or NaN on the horizon of a tilted camera."""
         return _project(self.homography, pixels)
 
     def to_image(self, ground: ArrayLike) -> NDArray[np.float64]:
@@ -78,8 +87,8 @@ class Place:
     def gsd_m(self, size: tuple[int, int]) -> float:
         """Metres per pixel at the centre of an image of (H, W) pixels: root of the area that one pixel covers."""
         height, width = size
-        corners = np.array([[0, 0], [1, 0], [0, 1]]) + [width / 2 - 0.5, height / 2 - 0.5]
-        origin, right, down = self.to_ground(corners)
+        x, y = width / 2 - 0.5, height / 2 - 0.5
+        origin, right, down = self.to_ground([[x, y], [x + 1, y], [x, y + 1]])
         return float(np.sqrt(abs(np.linalg.det(np.stack([right - origin, down - origin])))))
 
     def scaled(self, sx: float, sy: float) -> Place:
@@ -92,7 +101,18 @@ class Place:
         return Place(self.homography @ move, self.crs, self.uncertainty_m)
 
 
-def _project(matrix: NDArray[np.float64], xy: ArrayLike) -> NDArray[np.float64]:
-    points = np.asarray(xy, np.float64).reshape(-1, 2)
-    moved = points @ matrix[:, :2].T + matrix[:, 2]
-    return moved[:, :2] / moved[:, 2:]
+def _is_invertible(matrix: NDArray[np.float64]) -> bool:
+    """Whatever the homography's scale (it has none of its own) and however far its plane's origin lies."""
+    lengths = np.linalg.norm(matrix, axis=0)
+    if not np.isfinite(matrix).all() or not lengths.all():
+        return False
+    return bool(abs(np.linalg.det(matrix / lengths)) > 1e-14)
+
+
+def _project(matrix: NDArray[Any], xy: ArrayLike) -> NDArray[np.float64]:
+    points = np.atleast_2d(np.asarray(xy, np.float64))
+    if points.ndim != 2 or points.shape[1] != 2:
+        raise ShapeError(f"coordinates must have shape (N, 2), got {points.shape}; leave other columns out")
+    with np.errstate(divide="ignore", invalid="ignore"):
+        moved = points @ matrix[:, :2].T + matrix[:, 2]
+        return np.asarray(moved[:, :2] / moved[:, 2:], np.float64)

@@ -15,11 +15,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from roadedge.errors import DataError
-from roadedge.sample import Sample
+from roadedge.sample import Sample, check_shape
 from roadedge.spec import ModelSpec
 from roadedge.trajectory.heatmap import rasterize
 
 Feeds = dict[str, NDArray[Any]]  # {"image": (N, H, W, 3) uint8 RGB, "trajectory": (N, H, W, 1) uint8}
+LARGEST_GRID_PX = 1 << 28  # an image that grows beyond it has a wrong ground sample distance: 16384 x 16384
 
 
 class OutsideBandWarning(UserWarning):
@@ -44,11 +45,19 @@ def fit(size: tuple[int, int], gsd_m: float | None, spec: ModelSpec, overlap: fl
 
     A network of any size is fed once, padded up to its stride. A static one is fed windows of its size that share at
     least the fraction `overlap` with their neighbours.
+
+    Raises:
+        DataError: at this ground sample distance the image would grow beyond LARGEST_GRID_PX.
     """
     height, width = size
     if gsd_m is not None and spec.gsd_m is not None and abs(gsd_m / spec.gsd_m - 1) > spec.gsd_tolerance:
         ratio = gsd_m / spec.gsd_m
         height, width = max(1, round(height * ratio)), max(1, round(width * ratio))
+        if ratio > 1 and height * width > LARGEST_GRID_PX:
+            raise DataError(
+                f"an image of {size[0]} x {size[1]} pixels at {gsd_m:.3g} m per pixel would grow to {height} x {width} "
+                f"on the {spec.gsd_m:.3g} m grid of {spec.name}; check the ground sample distance, or cut the image up"
+            )
     if spec.size is None:
         window = (_up(height, spec.stride), _up(width, spec.stride))
         return Fit((height, width), window, ((0, 0),))
@@ -71,10 +80,13 @@ def preprocess(
         For each of `spec.inputs` an array (N, H, W, C) uint8, N windows (one for a network of any size).
 
     Raises:
-        DataError: outside the trained band under `strict`.
+        DataError: outside the trained band under `strict`, or far too coarse.
+        ShapeError: `second` is not on the network's grid.
     """
     check_band(sample.gsd_m, spec, strict)
     lay = fit(sample.size, sample.gsd_m, spec)
+    if second is not None:
+        check_shape("second", second, lay.grid)
     planes: Feeds = {}
     for name in spec.inputs:
         if name == "image":
@@ -131,8 +143,7 @@ def _windows(plane: NDArray[np.uint8], lay: Fit) -> NDArray[np.uint8]:
     height, width = lay.window
     below, right = max(0, height - plane.shape[0]), max(0, width - plane.shape[1])
     if below or right:  # mirrored, so that roads go on; both modalities alike
-        mode = "reflect" if min(plane.shape[:2]) > 1 else "edge"
-        plane = np.pad(plane, ((0, below), (0, right), (0, 0)), mode=mode)
+        plane = np.pad(plane, ((0, below), (0, right), (0, 0)), mode="reflect")  # repeats a side of one pixel
     return np.stack([plane[y : y + height, x : x + width] for y, x in lay.corners])
 
 

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 from pathlib import Path
 
-from roadedge.errors import OutputError, UsageError
+from roadedge.atomic import write_bytes
+from roadedge.errors import OutputError, RoadEdgeError, UsageError
+
+RUN_FILES = ("recipe.toml", "env.json", "metrics.json", "samples.csv", "frames.csv")  # what tells a run folder
 
 
 def open_run_folder(command: str, name: str, output: str | Path | None = None, overwrite: bool = False) -> Path:
@@ -15,26 +19,32 @@ def open_run_folder(command: str, name: str, output: str | Path | None = None, o
         command: `train`, `infer`, `eval` …
         name: of the run; a number is appended where the folder is taken.
         output: another folder; must be absent or empty, unless `overwrite`.
-        overwrite: empty `output` first. Only what an earlier run may have written is in there: a folder that holds a
-            repository, or is the home or working directory, is refused.
+        overwrite: empty `output` first. A folder with none of RUN_FILES, a repository, the home and the working
+            directory are refused: a slip with -o must not delete a data set.
 
     Raises:
-        UsageError: `output` is not empty.
+        UsageError: `output` is not empty or may not be emptied; `name` is not the name of a folder.
         OutputError: it cannot be written.
     """
-    folder = Path(output) if output is not None else _next_free(Path("runs") / command / name)
-    if folder.is_dir() and any(folder.iterdir()):
-        if not overwrite:
-            raise UsageError(f"{folder} is not empty; choose another -o/--output or pass --overwrite")
-        if (folder / ".git").exists() or folder.resolve() in (Path.home(), Path.cwd(), *Path.cwd().parents):
-            raise UsageError(f"{folder} is not a run folder; --overwrite would delete all that is in it")
-        shutil.rmtree(folder)
+    if Path(name).name != name:
+        raise UsageError(f"a run's name must be the name of one folder, got {name!r}")
+    folder = Path("runs") / command / name if output is None else Path(output)
+    made = output is None or not folder.exists()
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        if output is None:
+            folder = _make_next(folder)
+        else:
+            _empty(folder, overwrite)
+            folder.mkdir(parents=True, exist_ok=True)
         probe = folder / ".probe"
-        probe.write_bytes(b"roadedge")
+        write_bytes(probe, bytes(4096))
         probe.unlink()
     except OSError as error:
+        if made:
+            with contextlib.suppress(OSError):
+                folder.rmdir()
+        if isinstance(error, RoadEdgeError):
+            raise
         raise OutputError.from_os(folder, error) from error
     return folder.resolve()
 
@@ -45,9 +55,33 @@ def newest_run(command: str, holding: str) -> Path | None:
     return max(found, key=lambda path: path.stat().st_mtime).parent if found else None
 
 
-def _next_free(wanted: Path) -> Path:
+def _make_next(wanted: Path) -> Path:
     number, folder = 1, wanted
-    while folder.exists():
-        number += 1
-        folder = wanted.with_name(f"{wanted.name}-{number}")
-    return folder
+    while True:
+        try:
+            folder.mkdir(parents=True)  # fails where another run was faster, so that no two share a folder
+        except FileExistsError:
+            number += 1
+            folder = wanted.with_name(f"{wanted.name}-{number}")
+        else:
+            return folder
+
+
+def _empty(folder: Path, overwrite: bool) -> None:
+    inside = list(folder.iterdir()) if folder.is_dir() else []
+    if not inside:
+        return
+    if not overwrite:
+        raise UsageError(f"{folder} is not empty; choose another -o/--output or pass --overwrite")
+    kept = (Path.home(), *Path.home().parents, Path.cwd(), *Path.cwd().parents)
+    names = {path.name for path in inside}
+    if names.isdisjoint(RUN_FILES) or ".git" in names or folder.resolve() in kept:
+        raise UsageError(
+            f"{folder} does not look like a run folder, and --overwrite would delete all that is in it; "
+            "choose another -o/--output or empty it yourself"
+        )
+    for path in inside:
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
+            path.unlink()

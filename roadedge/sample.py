@@ -19,7 +19,7 @@ def check_shape(name: str, array: NDArray[Any], want: tuple[int | None, ...]) ->
         raise ShapeError(f"{name} must have shape {wanted}, got {array.shape}")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)  # arrays have no single truth: samples compare by identity
 class Sample:
     """One image and the second modality that falls on it. At least one of the two is present.
 
@@ -57,9 +57,11 @@ class Sample:
 
     def _check_second(self, second: NDArray[Any]) -> None:
         if second.dtype == np.uint8:
+            if second.ndim != 2:
+                raise ShapeError(f"a second raster must have shape (H, W), got {second.shape}; points must be floating")
             if second.shape != self.size:
                 raise ShapeError(
-                    f"the second raster is {second.shape[0]} x {second.shape[-1]} pixels and the image "
+                    f"the second raster is {second.shape[0]} x {second.shape[1]} pixels and the image "
                     f"{self.size[0]} x {self.size[1]}; both must cover the same ground on the same grid"
                 )
         elif second.ndim != 2 or second.shape[1] < 2 or not np.issubdtype(second.dtype, np.floating):
@@ -74,7 +76,7 @@ class Sample:
         return self.second is not None and self.second.dtype != np.uint8
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class RoadMask:
     """Where the road is, on the grid of the sample's image.
 

@@ -1,4 +1,4 @@
-"""`ModelSpec`: all that a consumer must know to feed a network and read it. Travels beside each artefact as its sidecar."""
+"""`ModelSpec`: all that a consumer must know to feed a network and read it. Travels with an artefact as its sidecar."""
 
 from __future__ import annotations
 
@@ -24,6 +24,10 @@ class HeatmapSpec:
     sigma_px: float = 0.8  # of the 3 x 3 Gaussian
     window_s: float | None = None  # how long a live point stays; None: for ever
 
+    def __post_init__(self) -> None:
+        if not (self.n_max > 0 and self.sigma_px > 0 and (self.window_s is None or self.window_s > 0)):
+            raise SpecMismatchError(f"a heat-map's n_max, sigma_px and window_s must be positive, got {self}")
+
 
 @dataclass(frozen=True, slots=True)
 class ModelSpec:
@@ -44,9 +48,9 @@ class ModelSpec:
     gsd_tolerance: float = 0.02  # relative difference below which an image is not resampled
     heatmap: HeatmapSpec = field(default_factory=HeatmapSpec)
     density_band_per_mpx: tuple[float, float] | None = None  # points per megapixel of the model's grid, in training
-    mean: tuple[float, ...] = (110.0, 110.0, 105.0, 8.0)
-    std: tuple[float, ...] = (55.0, 52.0, 52.0, 24.0)
-    blank_rgb: tuple[int, int, int] = (110, 110, 105)
+    mean: tuple[float, ...] = (105.0, 101.0, 94.0, 2.0)
+    std: tuple[float, ...] = (53.0, 49.0, 48.0, 24.0)
+    blank_rgb: tuple[int, int, int] = (105, 101, 94)
     threshold: float = 0.5
     licence: str = ""  # "research-only" where the weights may not be shipped
     semi_synthetic: bool = False  # trained or scored on simulated trajectories
@@ -57,8 +61,7 @@ class ModelSpec:
             raise SpecMismatchError(f"a model's inputs are some of {MODALITIES}, each once; got {self.inputs}")
         if not 0 < self.threshold < 1:
             raise SpecMismatchError(f"the threshold must lie between 0 and 1, got {self.threshold}")
-        if self.size is not None and any(side < 1 or side % self.stride for side in self.size):
-            raise SpecMismatchError(f"the size must be a multiple of the stride {self.stride}, got {self.size}")
+        _check_geometry(self)
 
     @property
     def second(self) -> str | None:
@@ -70,8 +73,10 @@ class ModelSpec:
         return dataclasses.asdict(self)
 
     @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> ModelSpec:
-        """From JSON values; raises SpecMismatchError on a missing or unknown key."""
+    def from_dict(cls, values: Any) -> ModelSpec:
+        """From JSON values; raises SpecMismatchError on a missing or unknown key and on a value of a wrong type."""
+        if not isinstance(values, dict):
+            raise SpecMismatchError(f"a model spec is an object with named values, got a {type(values).__name__}")
         known = {f.name for f in dataclasses.fields(cls)}
         unknown = sorted(set(values) - known)
         if unknown or "name" not in values:
@@ -79,10 +84,28 @@ class ModelSpec:
                 f"a model spec has the keys {sorted(known)}; got the unknown {unknown}" if unknown
                 else "a model spec needs a name"
             )
-        plain = {key: tuple(v) if isinstance(v, list) else v for key, v in values.items()}
-        if "heatmap" in plain:
-            plain["heatmap"] = HeatmapSpec(**plain["heatmap"])
-        return cls(**plain)
+        plain: dict[str, Any] = {key: tuple(v) if isinstance(v, list) else v for key, v in values.items()}
+        try:
+            if "heatmap" in plain:
+                plain["heatmap"] = HeatmapSpec(**plain["heatmap"])
+            return cls(**plain)
+        except TypeError as error:  # 0 < "0.5", or a key that HeatmapSpec does not have
+            raise SpecMismatchError(f"a model spec has a value that does not fit: {error}") from error
+
+
+def _check_geometry(spec: Any) -> None:  # Any: the values may have come from somebody's JSON
+    if not isinstance(spec.stride, int) or spec.stride < 1:
+        raise SpecMismatchError(f"the stride must be a whole number of at least 1, got {spec.stride!r}")
+    if spec.size is not None and (len(spec.size) != 2 or any(side < 1 or side % spec.stride for side in spec.size)):
+        raise SpecMismatchError(f"the size must be (H, W), multiples of the stride {spec.stride}, got {spec.size}")
+    if spec.gsd_m is not None and not 0 < spec.gsd_m < 1e4:
+        raise SpecMismatchError(f"gsd_m must be positive metres per pixel, got {spec.gsd_m}")
+    for name in ("gsd_band_m", "density_band_per_mpx"):
+        band = getattr(spec, name)
+        if band is not None and not (len(band) == 2 and 0 <= band[0] <= band[1]):
+            raise SpecMismatchError(f"{name} must be (lowest, highest), got {band}")
+    if len(spec.blank_rgb) != 3 or any(not 0 <= level <= 255 for level in spec.blank_rgb):
+        raise SpecMismatchError(f"blank_rgb must be three levels of 0 to 255, got {spec.blank_rgb}")
 
 
 def sidecar_path(model: str | Path) -> Path:
@@ -122,21 +145,28 @@ def read_sidecar(model: str | Path) -> tuple[ModelSpec, dict[str, Any]] | None:
     """ModelSpec and provenance from `<model>.json`; None where there is no such file.
 
     Raises:
-        ModelFileError: the sidecar is not JSON, of a newer schema, or belongs to other bytes than the model's.
+        ModelFileError: the sidecar is not JSON, of another schema, or belongs to other bytes than the model's; or the
+            model itself cannot be read.
     """
     path = sidecar_path(model)
     if not path.exists():
         return None
     try:
-        content = json.loads(path.read_text())
-        version, values = content["schema_version"], content["spec"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        version, values, provenance = content["schema_version"], content["spec"], content.get("provenance", {})
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise ModelFileError(f"{path} is not a sidecar ({error!r}); export the model again") from error
     if version != SCHEMA_VERSION:
-        raise ModelFileError(f"{path} has schema version {version}, this roadedge reads {SCHEMA_VERSION}; update roadedge")
-    if content.get("sha256") not in (None, sha256_of(model)):
+        raise ModelFileError(
+            f"{path} has schema version {version}, this roadedge reads {SCHEMA_VERSION}; update roadedge"
+        )
+    try:
+        belongs = content.get("sha256") in (None, sha256_of(model))
+    except OSError as error:
+        raise ModelFileError(f"cannot read the model {model}: {error.strerror or error}") from error
+    if not belongs:
         raise ModelFileError(f"{path} describes other bytes than those of {model}; export the model again")
     try:
-        return ModelSpec.from_dict(values), content.get("provenance", {})
-    except TypeError as error:
+        return ModelSpec.from_dict(values), provenance
+    except SpecMismatchError as error:
         raise ModelFileError(f"{path} holds a spec that cannot be read ({error}); export the model again") from error

@@ -54,8 +54,8 @@ def draw_crop(
         (crop, crop) uint8 with 128 where the square leaves the image.
     """
     sample = item.sample
-    own = sample.gsd_m if sample.gsd_m is not None and gsd_m is not None else None
-    step = (gsd_m / own if own and gsd_m else 1.0) * float(np.exp(rng.uniform(*np.log(spec.scale))))  # source px per crop px
+    ratio = gsd_m / sample.gsd_m if sample.gsd_m and gsd_m else 1.0
+    step = ratio * float(np.exp(rng.uniform(*np.log(spec.scale))))  # source pixels per crop pixel
     matrix = _placement(sample.size, crop, step, spec, rng)
     metres = sample.gsd_m * step if sample.gsd_m else None  # of a crop pixel, scale jitter included
     moved = moved_sample(sample, matrix, crop)
@@ -68,10 +68,11 @@ def moved_sample(sample: Sample, matrix: NDArray[np.float64], side: int) -> Samp
     """Resample to a square by `matrix` (2, 3): corner coordinates of the source → of the square. Points move along."""
     import cv2
 
-    image = sample.image
-    if image is not None:
-        image, inner = _ready(image, matrix)
-        image = cv2.warpAffine(image, inner, (side, side), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101)
+    image = None
+    if sample.image is not None:
+        plane, inner = _ready(sample.image, matrix)
+        moved = cv2.warpAffine(plane, inner, (side, side), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101)
+        image = np.asarray(moved, np.uint8)
     second = sample.second
     if second is not None and sample.has_points:
         second = second[np.isfinite(second[:, :2]).all(1)]
@@ -85,7 +86,7 @@ def moved_sample(sample: Sample, matrix: NDArray[np.float64], side: int) -> Samp
 
 
 def moved_mask(mask: NDArray[np.uint8], matrix: NDArray[np.float64], side: int) -> NDArray[np.uint8]:
-    """The truth on the same square: road where the resampled share is at least a half, 128 outside and where ignored."""
+    """The truth on the same square: road where its resampled share is half or more, 128 outside and where ignored."""
     import cv2
 
     road, inner = _ready((mask == 255).astype(np.uint8) * 255, matrix)
@@ -102,7 +103,7 @@ def _placement(
     angle = rng.uniform(0, 2 * np.pi) if rng.random() < spec.rotate_p else rng.integers(4) * np.pi / 2
     cos, sin = np.cos(angle), np.sin(angle)
     turn = np.array([[cos, -sin], [sin, cos]]) @ np.diag([rng.choice([-1.0, 1.0]), 1.0]) / step
-    reach = crop * step * (abs(cos) + abs(sin)) / 2  # half the side of the turned square's bounding box, in source pixels
+    reach = crop * step * (abs(cos) + abs(sin)) / 2  # half a side of the turned square's bounding box, source pixels
     centre = [
         rng.uniform(reach, length - reach) if length > 2 * reach else length / 2 for length in (size[1], size[0])
     ]

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from roadedge.errors import DataError
+from roadedge.errors import DataError, PointsError
 from roadedge.imagery import IMAGE_SUFFIXES, read_image, read_mask, read_raster
 from roadedge.sample import Sample
 from roadedge.trajectory import read_points
@@ -23,7 +23,7 @@ VALIDATION_SHARE = 0.2  # of the places, where the data set brings no split
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """Where one labelled sample lies. Entries with the same `group` show the same place and stay on one side of a split."""
+    """Where one labelled sample lies. Entries of one `group` show the same place and stay on one side of a split."""
 
     id: str
     group: str
@@ -35,7 +35,7 @@ class Entry:
     gsd_m: float | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class LabelledSample:
     """A sample and its truth: `mask` is (H, W) uint8, 255 road, 0 not, 128 ignored."""
 
@@ -62,7 +62,7 @@ class FolderDataset:
             second: `trajectory`, or the name of a raster folder such as `lidar_intensity`.
 
         Raises:
-            DataError: the folder is missing, empty, of another layout, or holds nothing of this split.
+            DataError: the folder is missing, empty, of another layout, or holds nothing of this split or modality.
         """
         self.root = Path(root)
         if not self.root.is_dir():
@@ -71,8 +71,8 @@ class FolderDataset:
         listed = _from_table(table, second) if table.exists() else _from_folders(self.root, second)
         self.entries = [e for e in listed if split in (None, e.split)]
         if not self.entries:
-            found = sorted({e.split for e in listed})
-            raise DataError(f"{self.root} holds no samples of the split {split!r}; it has {found or 'no samples at all'}")
+            found = sorted({e.split for e in listed}) or "no samples at all"
+            raise DataError(f"{self.root} holds no samples of the split {split!r}; it has {found}")
 
     def __len__(self) -> int:
         """Count of samples."""
@@ -91,54 +91,77 @@ def read_entry(entry: Entry) -> LabelledSample:
     """Read image, mask and second modality of one entry.
 
     Raises:
-        DataError: a file cannot be read, or image and mask differ in size.
+        DataError: a file cannot be read, or image, mask and raster differ in size; names the file.
     """
     image, mask = read_image(entry.image), read_mask(entry.mask)
-    if image.shape[:2] != mask.shape:
-        raise DataError(
-            f"{entry.mask} is {mask.shape[0]} x {mask.shape[1]} pixels and its image {entry.image.name} "
-            f"{image.shape[0]} x {image.shape[1]}; both must lie on one grid"
-        )
+    _check_grid(entry.mask, mask, entry.image, image)
     second: NDArray[Any] | None = None
     if entry.points is not None:
-        second = read_points(entry.points).to_array()
+        points = read_points(entry.points)
+        if points.crs != "pixel":
+            raise PointsError(f"{entry.points} holds points in {points.crs!r}; expected x, y in pixels of the image")
+        second = points.to_array()
     elif entry.raster is not None:
         second = read_raster(entry.raster)
+        _check_grid(entry.raster, second, entry.image, image)
     sample = Sample(image, second, gsd_m=entry.gsd_m, id=entry.id)
     return LabelledSample(sample, mask, entry.group, entry.split)
 
 
 def hold_out(entries: list[Entry], groups: int) -> tuple[list[Entry], list[Entry]]:
-    """Set `groups` places aside, the same ones each time: (the rest, those set aside)."""
+    """Set `groups` places aside, the same ones each time: (the rest, those set aside).
+
+    Raises:
+        DataError: nothing would be left to train on.
+    """
     order = sorted({e.group for e in entries}, key=lambda name: zlib.crc32(name.encode()))
+    if groups and not 0 <= groups < len(order):
+        raise DataError(f"cannot set {groups} of {len(order)} places aside; at least one must be left to train on")
     aside = set(order[:groups])
     return [e for e in entries if e.group not in aside], [e for e in entries if e.group in aside]
 
 
+def _check_grid(path: Path, plane: NDArray[Any], image_path: Path, image: NDArray[Any]) -> None:
+    if image.shape[:2] != plane.shape:
+        raise DataError(
+            f"{path} is {plane.shape[0]} x {plane.shape[1]} pixels and its image {image_path.name} "
+            f"{image.shape[0]} x {image.shape[1]}; both must lie on one grid"
+        )
+
+
 def _from_table(table: Path, second: str) -> list[Entry]:
-    root = table.parent
     entries = []
-    with table.open(newline="") as file:
-        rows = csv.DictReader(file)
-        missing = {"image", "mask", "split"} - set(rows.fieldnames or ())
-        if missing:
-            raise DataError(f"{table} lacks the columns {sorted(missing)}; it has {rows.fieldnames}")
-        for row in rows:
-            points = row.get("trajectory") if second == "trajectory" else None
-            raster = row.get("heatmap") if second == "trajectory" else row.get(second)
-            entries.append(
-                Entry(
-                    id=Path(row["image"]).stem,
-                    group=Path(row["mask"]).stem,
-                    split=row["split"],
-                    image=root / row["image"],
-                    mask=root / row["mask"],
-                    points=root / points if points else None,
-                    raster=root / raster if raster else None,
-                    gsd_m=_positive(row.get("gsd_m"), table),
-                )
-            )
+    try:
+        with table.open(newline="", encoding="utf-8-sig") as file:  # spreadsheets write a mark before the first column
+            rows = csv.DictReader(file)
+            needed = {"image", "mask", "split"} | ({second} if second != "trajectory" else set())
+            missing = needed - set(rows.fieldnames or ())
+            if missing:
+                raise DataError(f"{table} lacks the columns {sorted(missing)}; it has {list(rows.fieldnames or ())}")
+            for row in rows:
+                entries.append(_from_row(row, table, rows.line_num, second))
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise DataError(f"{table} cannot be read as a table ({error}); expected CSV in UTF-8") from error
     return entries
+
+
+def _from_row(row: dict[str, str | None], table: Path, line: int, second: str) -> Entry:
+    root = table.parent
+    image, mask, split = row["image"], row["mask"], row["split"]
+    if not (image and mask and split):
+        raise DataError(f"{table} has no image, mask or split in line {line}; fill it in or take the line out")
+    points = row.get("trajectory") if second == "trajectory" else None
+    raster = row.get("heatmap") if second == "trajectory" else row.get(second)
+    return Entry(
+        id=Path(image).stem,
+        group=Path(mask).stem,
+        split=split,
+        image=root / image,
+        mask=root / mask,
+        points=root / points if points else None,
+        raster=root / raster if raster else None,
+        gsd_m=_positive(row.get("gsd_m"), table),
+    )
 
 
 def _positive(text: str | None, table: Path) -> float | None:
@@ -154,16 +177,30 @@ def _positive(text: str | None, table: Path) -> float | None:
 
 
 def _from_folders(root: Path, second: str) -> list[Entry]:
+    if second != "trajectory" and not (root / second).is_dir():
+        found = sorted(path.name for path in root.iterdir() if path.is_dir())
+        raise DataError(f"{root} has no folder {second!r}; it has {found}")
     images = _by_stem(root / "image", IMAGE_SUFFIXES)
     masks = _by_stem(root / "mask", (".png",))
-    common = sorted(set(images) & set(masks))
-    if not common:
-        raise DataError(f"{root} needs image/<id>.png|jpg|tif and mask/<id>.png with the same ids; it has no such pair")
     points = _by_stem(root / "trajectory", POINT_SUFFIXES) if second == "trajectory" else {}
     rasters = _by_stem(root / ("heatmap" if second == "trajectory" else second), IMAGE_SUFFIXES)
-    return [
-        Entry(name, name, _split_of(name), images[name], masks[name], points.get(name), rasters.get(name)) for name in common
-    ]
+    entries = []
+    for name, image in sorted(images.items()):
+        place = _place_of(name, masks)
+        if place is not None:
+            track, raster = (files.get(name, files.get(place)) for files in (points, rasters))
+            entries.append(Entry(name, place, _split_of(place), image, masks[place], track, raster))
+    if not entries:
+        raise DataError(f"{root} needs image/<id>.png|jpg|tif and mask/<id>.png with the same ids; it has no such pair")
+    return entries
+
+
+def _place_of(image: str, masks: dict[str, Path]) -> str | None:
+    """The mask of an image: of the same name, or without a provider at its end (`tile_7_google` shows `tile_7`)."""
+    place, _, provider = image.rpartition("_")
+    if image in masks:
+        return image
+    return place if place in masks and provider.isalpha() else None
 
 
 def _split_of(group: str) -> str:
@@ -172,9 +209,13 @@ def _split_of(group: str) -> str:
 
 
 def _by_stem(folder: Path, suffixes: tuple[str, ...]) -> dict[str, Path]:
-    found = {}
-    for path in sorted(folder.glob("*")) if folder.is_dir() else []:
-        for suffix in suffixes:
-            if path.name.lower().endswith(suffix):
-                found[path.name[: -len(suffix)]] = path
+    found: dict[str, Path] = {}
+    for path in sorted(folder.glob("[!.]*")) if folder.is_dir() else []:  # not what systems hide beside the files
+        suffix = next((s for s in suffixes if path.name.lower().endswith(s)), None)
+        if suffix is None:
+            continue
+        stem = path.name[: -len(suffix)]
+        if stem in found:
+            raise DataError(f"{folder} holds both {found[stem].name} and {path.name}; keep one of them")
+        found[stem] = path
     return found
