@@ -242,7 +242,7 @@ def infer(
     strict: Annotated[bool, typer.Option("--strict", help="Stop at a bad file or an untrained resolution.")] = False,
     require_valid: Annotated[bool, typer.Option("--require-valid", help="Exit 6 on an INVALID verdict.")] = False,
     output: Annotated[Path | None, typer.Option("-o", "--output", help="Run folder; default runs/infer/NAME.")] = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace files of the same name in -o.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Empty a run folder that is in the way.")] = False,
     as_json: Json = False,
     quiet: Annotated[bool, typer.Option("-q", "--quiet", help="No progress.")] = False,
     verbose: Verbose = False,
@@ -268,7 +268,7 @@ def demo(
     seconds: Annotated[float, typer.Option(help="How long to fly.")] = 20.0,
     model: Annotated[str, typer.Option(help="A carried network, or a .pt or .onnx file.")] = "roadedge-s",
     output: Annotated[Path | None, typer.Option("-o", "--output", help="Run folder; default in runs/demo.")] = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace files of the same name in -o.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Empty a run folder that is in the way.")] = False,
     as_json: Json = False,
     verbose: Verbose = False,
 ) -> None:

@@ -23,7 +23,7 @@ def fly(
         output: run folder; None takes the first free one in `runs/demo`.
         tell: is given a line a second.
         model: a carried network or a file.
-        overwrite: files of `output` may be replaced.
+        overwrite: empty `output` first.
 
     Raises:
         UsageError: no time to fly, or more than an hour of it.

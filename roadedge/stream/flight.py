@@ -13,7 +13,7 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from roadedge.data.city import City
+from roadedge.data.city import QUANTUM, City
 from roadedge.errors import UsageError
 from roadedge.place import Place
 from roadedge.preprocess import fit
@@ -41,7 +41,7 @@ class Flight(Source):
     def __init__(
         self, size: tuple[int, int], rate_hz: float, gsd_m: float | None = None, seed: int = CITY_SEED
     ) -> None:
-        """Draw the ground under the lap and the traffic on it.
+        """Plan a flight; `prepare` draws the ground.
 
         Args:
             size: (H, W) of a frame in pixels.
@@ -59,17 +59,21 @@ class Flight(Source):
                 f"got {width}x{height}@{rate_hz:g}"
             )
         self.name, self.rate_hz, self.size = f"synth-{width}x{height}", rate_hz, size
-        self.gsd_m = gsd_m or GSD_M
-        city, area = City(seed, self.gsd_m), (0, 0, width + 2 * RADIUS_PX, height + 2 * RADIUS_PX)
-        self._ground = city.window(*area)
-        self._traffic = city.points_between(*area, 0.0, TRAFFIC_S)  # (N, 3) x, y in pixels, t in seconds, by time
+        self.gsd_m, self._seed = gsd_m or GSD_M, seed
         self._rolling: RollingHeatmap | None = None
         self._fed_s = -math.inf  # all points up to this time are in
         self._newest_s: float | None = None
         self._index = 0
 
+    def prepare(self) -> None:
+        """Draw the ground under the lap and the traffic on it."""
+        height, width = self.size
+        city, area = City(self._seed, self.gsd_m), (0, 0, width + 2 * RADIUS_PX, height + 2 * RADIUS_PX)
+        self._ground = city.window(*area)
+        self._traffic = city.points_between(*area, 0.0, TRAFFIC_S)  # (N, 3) x, y in pixels, t in seconds, by time
+
     def read(self) -> Frame | None:
-        """Cut the next frame from the ground; a flight has no end."""
+        """Cut the next frame from the ground; a flight has no end. After `prepare`."""
         index, t_s = self._index, self._index / (self.rate_hz or 1.0)
         self._index += 1
         x, y = self.corner(t_s)
@@ -125,4 +129,5 @@ class Flight(Source):
             first, last = np.searchsorted(times, [after_s - start_s, until_s - start_s], side="right")
             if first < last:
                 rows = self._traffic[first:last].astype(np.float64)
-                yield rows[:, :2] * [self.gsd_m, -self.gsd_m], rows[:, 2] + start_s
+                xy = rows[:, :2] + 0.5 / QUANTUM  # off the whole pixels, where metres and back could end next door
+                yield xy * [self.gsd_m, -self.gsd_m], rows[:, 2] + start_s

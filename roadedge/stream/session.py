@@ -11,11 +11,11 @@ from typing import Any
 
 from roadedge.errors import OutputError, RoadEdgeError, UsageError
 from roadedge.latency.clock import Clock, HostClock
+from roadedge.run_folder import open_run_folder
 from roadedge.spec import sha256_of
 from roadedge.stream.opening import open_source
 from roadedge.stream.outcome import SAVES, InferOptions, InferResult, conclude, raise_failures
 from roadedge.stream.pipeline import POLICIES, Pipeline, Plan, Run
-from roadedge.stream.run_folder import open_run_folder
 from roadedge.stream.sinks import MaskSink, OverlaySink, Sink, VideoSink
 from roadedge.stream.sources import Source
 from roadedge.stream.status import StatusLine, progress_bar
@@ -49,12 +49,13 @@ def infer(options: InferOptions, tell: Tell = lambda text: None, clock: Clock | 
     with ExitStack() as stack:
         source = stack.enter_context(open_source(options.source, options.inputs))
         check_rate(source, options.plan)
-        folder = open_run_folder(options.output, options.command, source.name, options.overwrite)
+        folder = open_run_folder(options.command, source.name, options.output, options.overwrite)
         sinks = open_sinks(options, source, folder, tell)
         began_ns = clock.now_ns()
         runner = stack.enter_context(open_runner(options.model, options.backend, options.precision, options.threads))
         load_ms = (clock.now_ns() - began_ns) / 1e6
         tell(f"{runner.spec.name} on {runner.name} ({runner.device}), {runner.precision}; results go to {folder}")
+        source.prepare()
         bar = stack.enter_context(progress_bar(None if source.live else source.count))
         watch = StatusLine(tell) if source.live or options.plan.rate_hz else bar
         pipeline = Pipeline(source, runner, sinks, options.plan, clock, watch)

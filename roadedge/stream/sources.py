@@ -64,6 +64,9 @@ class Source(abc.ABC):
     moving: bool = False
     live: bool = False
 
+    def prepare(self) -> None:  # noqa: B027  most sources have nothing to prepare
+        """Do what must be done before the first frame is due."""
+
     @abc.abstractmethod
     def read(self) -> Frame | None:
         """Decode the next frame; None at the end.

@@ -1,0 +1,295 @@
+"""`infer` and its command: what a run leaves behind, which exit code it has, and that nothing is half-written."""
+
+from __future__ import annotations
+
+import csv
+import errno
+import importlib.util
+import json
+import os
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import roadedge.runners
+from roadedge.cli import main
+from roadedge.imagery import read_image, read_mask
+from roadedge.latency.profile import CSV_COLUMNS
+from roadedge.preprocess import Feeds
+from roadedge.stream.outcome import InferOptions
+from roadedge.stream.session import infer, model_and_source
+from tests.stream.fakes import FakeRunner
+from tests.stream.test_sources import POINTS, image
+
+WITH_VIDEO = importlib.util.find_spec("av") is not None
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty working folder, and a runner that needs no model."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(roadedge.runners, "open_runner", lambda *arguments: FakeRunner())
+    return tmp_path
+
+
+@pytest.fixture
+def small_lap(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A lap over little ground, which is drawn in no time."""
+    monkeypatch.setattr("roadedge.stream.flight.RADIUS_PX", 40)
+
+
+@pytest.fixture
+def tiles(here: Path) -> Path:
+    """Three tiles, one with points."""
+    for number, name in enumerate(("a", "b", "c")):
+        image(here / "tiles" / f"{name}.png", 60 + 90 * number)
+    (here / "points").mkdir()
+    (here / "points" / "b.csv").write_text(POINTS)
+    return here / "tiles"
+
+
+def rows(folder: Path) -> list[dict[str, str]]:
+    with (folder / "frames.csv").open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_a_folder_leaves_masks_overlays_table_metrics_and_report(
+    tiles: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["infer", str(tiles), "--trajectory", "points", "--gsd", "0.5"]) == 0
+    folder = Path("runs/infer/tiles")
+    assert sorted(p.name for p in folder.iterdir()) == [
+        "env.json", "frames.csv", "masks", "metrics.json", "overlays", "report.html"
+    ]  # fmt: skip
+    assert not read_mask(folder / "masks" / "a.png").any()  # darker than half
+    assert (read_mask(folder / "masks" / "c.png") == 255).all()
+    assert read_image(folder / "overlays" / "c.jpg").shape == (32, 40, 3)
+    table = rows(folder)
+    assert list(table[0]) == list(CSV_COLUMNS)
+    assert [(r["frame"], r["points"], r["dropped_by"]) for r in table] == [
+        ("a", "0", ""),
+        ("b", "2", ""),
+        ("c", "0", ""),
+    ]
+    out = capsys.readouterr()
+    assert "end to end" in out.out
+    assert f"Results saved to {folder.resolve()}" in out.err
+    assert re.search(r"Next: open .*report\.html", out.err)
+
+
+def test_metrics_say_what_ran_and_what_a_percentile_would_take(tiles: Path) -> None:
+    assert main(["infer", "fake", str(tiles)]) == 0
+    metrics = json.loads(Path("runs/infer/tiles/metrics.json").read_text())
+    assert metrics["schema_version"] == 1
+    assert metrics["runner"]["backend"] == "fake"
+    assert len(metrics["model"]["sha256"]) == 64
+    assert (metrics["scenario"], metrics["due"], metrics["answered"]) == ("single", 3, 3)
+    assert metrics["age_ms"]["p90"] is None
+    assert metrics["age_ms"]["needs"]["p90"] == 64
+    assert metrics["verdict"]["result"] == "INVALID"
+    assert metrics["scores"] is None
+    assert metrics["input_size"] == [32, 40]
+    assert metrics["environment"]["python"]
+
+
+def test_an_invalid_run_is_a_failure_only_where_that_was_asked_for(tiles: Path) -> None:
+    assert main(["infer", str(tiles)]) == 0
+    assert main(["infer", str(tiles), "--require-valid"]) == 6
+
+
+def test_json_alone_stands_on_stdout(tiles: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["infer", str(tiles), "--json", "-o", "out"]) == 0
+    assert json.loads(capsys.readouterr().out)["folder"] == str(Path("out").resolve())
+
+
+def test_a_bad_file_among_many_is_reported_and_the_rest_goes_on(
+    tiles: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tiles / "b.png").write_bytes(b"\x89PNG\r\n\x1a\n cut")
+    assert main(["infer", str(tiles)]) == 8
+    assert "1 of 3 frames failed" in capsys.readouterr().err
+    folder = Path("runs/infer/tiles")
+    assert sorted(p.name for p in (folder / "masks").iterdir()) == ["a.png", "c.png"]
+    assert [r["dropped_by"] for r in rows(folder)] == ["", "error", ""]
+
+
+def test_strict_stops_at_the_first_bad_file_and_keeps_what_came_before(tiles: Path) -> None:
+    (tiles / "b.png").write_bytes(b"")
+    assert main(["infer", str(tiles), "--strict"]) == 8
+    assert [p.name for p in Path("runs/infer/tiles/masks").iterdir()] == ["a.png"]
+    assert len(rows(Path("runs/infer/tiles"))) == 2
+
+
+def test_a_single_bad_file_is_one_sentence_and_leaves_no_folder(
+    tiles: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tiles / "b.png").write_bytes(b"text")
+    assert main(["infer", str(tiles / "b.png"), "-o", "out"]) == 8
+    error = capsys.readouterr().err.strip().splitlines()[-1]
+    assert error.startswith("error: ")
+    assert "is not an image that can be read" in error
+    assert not Path("out").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [
+        (["nothing.png"], 7),
+        (["tiles", "--policy", "some"], 2),
+        (["tiles", "--rate", "0"], 2),
+        (["tiles", "--threshold", "1.5"], 2),
+        (["tiles", "--gsd", "-1"], 2),
+        (["tiles", "--save", "mask,film"], 2),
+        (["a", "b", "c"], 2),
+        (["tiles", "--trajectory", "nothing"], 7),
+        (["tiles", "--trajectory", "points/b.csv"], 2),
+        (["synth:64x64@5", "--rate", "7"], 2),
+    ],
+)
+def test_what_cannot_be_is_said_before_any_work(arguments: list[str], code: int, tiles: Path) -> None:
+    assert main(["infer", *arguments]) == code
+    assert not Path("runs").exists()
+
+
+def test_a_run_folder_is_not_written_over_unless_asked(tiles: Path) -> None:
+    assert main(["infer", str(tiles), "-o", "out"]) == 0
+    assert main(["infer", str(tiles), "-o", "out"]) == 2
+    assert main(["infer", str(tiles), "-o", "out", "--overwrite", "--save", "csv"]) == 0
+    assert not Path("out/masks").exists()
+    assert main(["infer", str(tiles)]) == 0
+    assert main(["infer", str(tiles)]) == 0
+    assert Path("runs/infer/tiles-2/metrics.json").exists()
+
+
+def test_an_output_that_is_a_file_is_found_before_the_model_is_loaded(
+    tiles: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(roadedge.runners, "open_runner", lambda *arguments: pytest.fail("loaded too early"))
+    Path("out").write_text("in the way")
+    assert main(["infer", str(tiles), "-o", "out"]) in (2, 9)
+    assert Path("out").read_text() == "in the way"
+
+
+def test_a_disk_that_fills_up_is_exit_9_with_whole_files_only(
+    tiles: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    room = [6]  # writes that still fit: the probe of the folder, two masks with their overlays, one mask
+    write = Path.write_bytes
+
+    def full(path: Path, content: bytes) -> int:
+        room[0] -= 1
+        if room[0] < 0:
+            write(path, content[: len(content) // 2])  # the half that still went onto the disk
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return write(path, content)
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    assert main(["infer", str(tiles), "-o", "out"]) == 9
+    assert "the disk is full" in capsys.readouterr().err
+    left = sorted(p.relative_to("out").as_posix() for p in Path("out").rglob("*") if p.is_file())
+    assert left == ["masks/a.png", "masks/b.png", "masks/c.png", "overlays/a.jpg", "overlays/b.jpg"]
+    assert all(read_image(Path("out") / name).shape == (32, 40, 3) for name in left)
+
+
+def test_ctrl_c_writes_what_there_is_and_exits_130(tiles: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Stopped(FakeRunner):
+        def infer(self, feeds: Feeds, logits: bool = False) -> Feeds:
+            if len(self.feeds) == 2:
+                raise KeyboardInterrupt
+            return super().infer(feeds, logits)
+
+    monkeypatch.setattr(roadedge.runners, "open_runner", lambda *arguments: Stopped())
+    assert main(["infer", str(tiles)]) == 130
+    folder = Path("runs/infer/tiles")
+    assert json.loads((folder / "metrics.json").read_text())["interrupted"] is True
+    assert len(rows(folder)) == 2
+    assert (folder / "report.html").exists()
+
+
+def test_ctrl_c_while_the_model_loads_exits_130(tiles: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def stopped(*arguments: Any) -> FakeRunner:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(roadedge.runners, "open_runner", stopped)
+    assert main(["infer", str(tiles)]) == 130
+
+
+def test_the_runner_is_opened_with_what_was_asked_and_closed(tiles: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    opened: list[tuple[Any, ...]] = []
+    runner = FakeRunner()
+
+    def record(*arguments: Any) -> FakeRunner:
+        opened.append(arguments)
+        return runner
+
+    monkeypatch.setattr(roadedge.runners, "open_runner", record)
+    assert main(["infer", "net.onnx", str(tiles), "--backend", "fake", "--precision", "fp32", "--threads", "2"]) == 0
+    assert opened == [("net.onnx", "fake", "fp32", 2)]
+    assert runner.closed
+
+
+def test_one_argument_is_the_source_and_two_are_model_and_source() -> None:
+    assert model_and_source(["x.png"]) == ("roadedge-s", "x.png")
+    assert model_and_source(["net.onnx", "x.png"]) == ("net.onnx", "x.png")
+
+
+@pytest.mark.skipif(not WITH_VIDEO, reason="the video extra is not installed")
+def test_a_flight_gives_status_lines_a_video_and_scores_with_their_label(
+    here: Path, small_lap: None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["infer", "synth:64x64@10", "--duration", "1.5"]) == 0
+    folder = here / "runs" / "infer" / "synth-64x64"
+    metrics = json.loads((folder / "metrics.json").read_text())
+    assert metrics["due"] == 15
+    assert metrics["scenario"] == "fixed-rate"
+    assert metrics["scores"]["label"].startswith("semi-synthetic")
+    assert {r["clock"] for r in rows(folder)} == {"schedule"}
+    assert len(list((folder / "masks").iterdir())) == metrics["answered"]
+    assert (folder / "overlay.mp4").stat().st_size > 0
+    out = capsys.readouterr()
+    assert re.search(r"t=1s in [\d.]+ fps out [\d.]+ \| age p50 \d+ max \d+ ms \| drop \d+ \| points \d+", out.err)
+    assert "semi-synthetic" in out.out
+
+
+def test_without_the_video_extra_the_demo_says_so_and_goes_on(
+    here: Path, small_lap: None, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    find = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "av" else find(name))
+    monkeypatch.setattr("roadedge.demo.FLIGHT", "synth:64x64@10")
+    assert main(["demo", "--seconds", "0.3"]) == 0
+    assert "overlay.mp4 is left out: it needs PyAV, pip install 'roadedge[video]'" in capsys.readouterr().err
+    folder = here / "runs" / "demo" / "synth-64x64"
+    assert (folder / "report.html").exists()
+    assert not (folder / "overlay.mp4").exists()
+    assert main(["demo", "--seconds", "0"]) == 2
+
+
+def test_a_video_that_was_asked_for_needs_its_extra(
+    tiles: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(__import__("sys").modules, "av", None)
+    assert main(["infer", str(tiles), "--save", "video"]) == 3
+    assert "roadedge[video]" in capsys.readouterr().err
+
+
+@pytest.mark.skipif(not WITH_VIDEO, reason="the video extra is not installed")
+def test_a_video_file_runs_and_one_that_breaks_keeps_its_beginning(here: Path) -> None:
+    from tests.stream.test_video import write_video
+
+    write_video(here / "film.mp4")
+    assert main(["infer", "film.mp4"]) == 0
+    table = rows(here / "runs" / "infer" / "film")
+    assert [r["clock"] for r in table] == ["pts"] * 8
+    assert float(table[3]["capture_s"]) == pytest.approx(0.5)
+    assert main(["infer", "film.mp4", "--trajectory", "x.csv"]) == 2
+
+
+def test_the_same_functions_serve_python(tiles: Path) -> None:
+    lines: list[str] = []
+    result = infer(InferOptions(str(tiles / "c.png"), output=Path("out")), lines.append)
+    assert result.run.answered == 1
+    assert result.profile.warmup.frames == 0  # a single frame is not left out
+    assert lines[0].startswith("fake on fake (CPU), fp32")

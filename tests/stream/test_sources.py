@@ -1,0 +1,158 @@
+"""Image files as a source, and which file of points belongs to which image."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from roadedge.errors import DataError, SourceError, UsageError
+from roadedge.imagery import write_png
+from roadedge.stream.opening import SourceOptions, open_source
+from roadedge.stream.pairing import pair
+from roadedge.stream.sources import output_names
+from tests.stream.fakes import SPEC
+
+POINTS = "vid,x,y,t\n1,3.5,4.5,0\n1,10,2,1\n2,-4,2,5\n"
+OPTIONS = SourceOptions()
+
+
+def image(path: Path, value: int = 90, size: tuple[int, int] = (32, 40)) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_png(path, np.full((*size, 3), value, np.uint8))
+    return path
+
+
+@pytest.fixture
+def tiles(tmp_path: Path) -> Path:
+    """Three tiles of two places, points of one of them."""
+    for name in ("a_google", "a_bing", "b"):
+        image(tmp_path / "image" / f"{name}.png")
+    (tmp_path / "points").mkdir()
+    (tmp_path / "points" / "a.csv").write_text(POINTS)
+    return tmp_path
+
+
+def test_a_folder_gives_its_images_by_name_with_their_points(tiles: Path) -> None:
+    with open_source(str(tiles / "image"), SourceOptions(tiles / "points", gsd_m=0.5)) as source:
+        frames = [source.read() for _ in range(4)]
+    assert [f.name for f in frames if f] == ["a_bing", "a_google", "b"]
+    assert frames[3] is None
+    first, last = frames[0], frames[2]
+    assert first is not None
+    assert last is not None
+    assert first.sample.gsd_m == 0.5
+    second = source.second(first, SPEC)
+    assert second.points == 2  # the third lies outside
+    assert second.raster.any()
+    assert source.second(last, SPEC).points == 0  # a tile without points is image only
+    assert source.name == "image"
+
+
+def test_a_glob_and_a_single_file(tiles: Path) -> None:
+    assert open_source(str(tiles / "image" / "a_*.png"), OPTIONS).count == 2
+    one = open_source(str(tiles / "image" / "b.png"), SourceOptions(tiles / "points" / "a.csv"))
+    assert (one.count, one.name) == (1, "b")
+    frame = one.read()
+    assert frame is not None
+    assert frame.sample.has_points
+
+
+def test_a_raster_serves_as_the_second_modality(tiles: Path) -> None:
+    write_png(tiles / "heat.png", np.full((32, 40), 77, np.uint8))
+    source = open_source(str(tiles / "image" / "b.png"), SourceOptions(tiles / "heat.png"))
+    frame = source.read()
+    assert frame is not None
+    second = source.second(frame, SPEC)
+    assert second.points is None
+    assert (second.raster == 77).all()
+
+
+def test_a_raster_of_another_size_is_one_sentence(tiles: Path) -> None:
+    write_png(tiles / "heat.png", np.zeros((30, 40), np.uint8))
+    source = open_source(str(tiles / "image" / "b.png"), SourceOptions(tiles / "heat.png"))
+    with pytest.raises(DataError, match="same grid"):
+        source.read()
+
+
+def test_a_bad_file_is_passed_over_by_the_next_read(tiles: Path) -> None:
+    (tiles / "image" / "a_bing.png").write_bytes(b"\x89PNG\r\n\x1a\n cut")
+    source = open_source(str(tiles / "image"), OPTIONS)
+    with pytest.raises(DataError, match="a_bing"):
+        source.read()
+    frame = source.read()
+    assert frame is not None
+    assert frame.name == "a_google"
+    assert source.skip(5) == 1
+    assert source.read() is None
+
+
+def test_files_that_share_a_stem_keep_their_suffix() -> None:
+    assert output_names([Path("x/a.png"), Path("x/a.jpg"), Path("x/b.png")]) == ["a.png", "a.jpg", "b"]
+
+
+@pytest.mark.parametrize(
+    ("source", "kind", "words"),
+    [
+        ("nothing.png", SourceError, "there is no nothing.png"),
+        ("no_*.png", SourceError, "no image matches"),
+        ("empty", DataError, "holds no images"),
+        ("notes.txt", DataError, "neither an image nor a video"),
+        ("nothing.mp4", SourceError, "there is no video"),
+        ("broken.mp4", DataError, "not a video that can be read"),
+        ("rtsp://camera/1", UsageError, "no source that this version reads"),
+        ("synth:512@10", UsageError, "synth:WIDTHxHEIGHT@RATE"),
+        ("synth:8x8@10", UsageError, "32 to 4096"),
+        ("synth:64x64@0", UsageError, "up to 1000 a second"),
+    ],
+)
+def test_a_source_that_cannot_be_opened_is_one_sentence(
+    source: str, kind: type[Exception], words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "notes.txt").write_text("no image")
+    (tmp_path / "broken.mp4").write_bytes(bytes(500))
+    with pytest.raises(kind, match=words):
+        open_source(source, OPTIONS)
+
+
+def test_a_data_set_folder_is_answered_with_its_image_folder(tiles: Path) -> None:
+    with pytest.raises(DataError, match=r"image/ may be meant"):
+        open_source(str(tiles), OPTIONS)
+
+
+def test_the_longest_name_wins_and_points_win_over_rasters(tmp_path: Path) -> None:
+    for name in ("t.csv", "t_1.csv.gz", "t_1.png"):
+        (tmp_path / name).write_bytes(b"")
+    paths = [Path("t_1_google.jpg"), Path("t_2.jpg"), Path("t_1.jpg"), Path("u.jpg")]
+    assert pair(paths, tmp_path) == {
+        paths[0]: tmp_path / "t_1.csv.gz",
+        paths[1]: tmp_path / "t.csv",
+        paths[2]: tmp_path / "t_1.csv.gz",
+    }
+
+
+def test_trajectories_that_do_not_go_with_the_images_are_refused(tiles: Path) -> None:
+    images = sorted((tiles / "image").iterdir())
+    with pytest.raises(UsageError, match="cannot lie on 3 images"):
+        pair(images, tiles / "points" / "a.csv")
+    with pytest.raises(SourceError, match="there is no trajectory"):
+        pair(images, tiles / "nothing")
+    (tiles / "other").mkdir()
+    (tiles / "other" / "z.csv").write_text(POINTS)
+    with pytest.raises(DataError, match="is named after one of the 3 images"):
+        pair(images, tiles / "other")
+
+
+def test_points_on_the_globe_need_an_image_with_a_place(tiles: Path) -> None:
+    (tiles / "globe.csv").write_text("lon,lat\n117.7,39.0\n")
+    source = open_source(str(tiles / "image" / "b.png"), SourceOptions(tiles / "globe.csv"))
+    with pytest.raises(DataError, match="where the image lies on the ground is not known"):
+        source.read()
+
+
+def test_a_film_takes_no_trajectory_yet(tiles: Path) -> None:
+    with pytest.raises(UsageError, match="brings its own points"):
+        open_source("synth:64x64@5", SourceOptions(tiles / "points"))

@@ -1,0 +1,154 @@
+"""Video in and out: presentation times are kept, a file that ends in the middle says so, a full disk leaves nothing."""
+
+from __future__ import annotations
+
+import errno
+import sys
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from roadedge.errors import DataError, MissingExtraError, OutputError
+from roadedge.sample import RoadMask, Sample
+from roadedge.stream.sinks import Result, VideoSink
+from roadedge.stream.sources import Frame, Second
+from roadedge.stream.video import VideoFile
+
+av = pytest.importorskip("av", reason="the video extra is not installed")
+TIMES_S = (0.0, 0.1, 0.2, 0.5, 0.6, 0.7, 0.8, 0.9)  # a gap of two frames
+
+
+def result(index: int, time_s: float, size: tuple[int, int] = (48, 64)) -> Result:
+    image = np.random.default_rng(index).integers(0, 255, (*size, 3), np.uint8)
+    mask = np.zeros(size, bool)
+    mask[10:20] = True
+    road = RoadMask(np.where(mask, np.uint8(255), np.uint8(0)), mask)
+    frame = Frame(f"{index:06d}", Sample(image, id=f"{index:06d}"))
+    return Result(frame, road, Second(np.zeros(size, np.uint8), 0), time_s)
+
+
+def write_video(path: Path, fast_start: bool = False) -> None:
+    with VideoSink(path, side_by_side=False) as sink:
+        for index, time_s in enumerate(TIMES_S):
+            sink.write(result(index, time_s))
+
+
+def test_frames_come_back_at_the_times_they_were_captured(tmp_path: Path) -> None:
+    write_video(tmp_path / "a.mp4")
+    with VideoFile(tmp_path / "a.mp4", gsd_m=0.4) as video:
+        assert video.count == len(TIMES_S)
+        frames = [video.read() for _ in range(len(TIMES_S) + 2)]
+    assert frames[-2:] == [None, None]
+    shown = [frame for frame in frames if frame is not None]
+    assert [frame.capture_s for frame in shown] == pytest.approx(list(TIMES_S))
+    assert {frame.clock for frame in shown} == {"pts"}
+    assert shown[0].sample.size == (48, 64)
+    assert shown[0].sample.gsd_m == 0.4
+    assert [path.name for path in tmp_path.iterdir()] == ["a.mp4"]  # no temporary file is left
+
+
+def test_skipped_frames_are_passed_over(tmp_path: Path) -> None:
+    write_video(tmp_path / "a.mp4")
+    with VideoFile(tmp_path / "a.mp4") as video:
+        assert video.skip(3) == 3
+        frame = video.read()
+        assert frame is not None
+        assert frame.capture_s == pytest.approx(0.5)
+        assert video.skip(100) == 4
+
+
+def frames_until_it_breaks(path: Path) -> int:
+    read = 0
+    with VideoFile(path) as video:
+        try:
+            while video.read() is not None:
+                read += 1
+        except DataError:
+            return read
+    pytest.fail("a cut file ended without a word")
+
+
+def test_a_file_cut_in_the_middle_gives_what_it_holds_and_then_says_so(tmp_path: Path) -> None:
+    whole = tmp_path / "whole.mp4"
+    with av.open(str(whole), "w", options={"movflags": "faststart"}) as out:  # its index stands in front
+        stream = out.add_stream("libx264", rate=10, options={"g": "1"})
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        for index in range(12):
+            frame = av.VideoFrame.from_ndarray(np.asarray(result(index, 0.0).frame.sample.image), format="rgb24")
+            frame.pts, frame.time_base = index, Fraction(1, 10)
+            out.mux(stream.encode(frame))
+        out.mux(stream.encode(None))
+    cut = tmp_path / "cut.mp4"
+    cut.write_bytes(whole.read_bytes()[: int(whole.stat().st_size * 0.6)])
+    read = frames_until_it_breaks(cut)
+    assert 3 <= read < 12
+    with VideoFile(cut) as video:
+        assert video.skip(read) == read
+        with pytest.raises(DataError, match=f"after {read}"):
+            video.read()
+        assert video.read() is None  # then it has ended
+
+
+def test_a_video_without_its_index_cannot_be_opened(tmp_path: Path) -> None:
+    write_video(tmp_path / "a.mp4")
+    whole = (tmp_path / "a.mp4").read_bytes()
+    (tmp_path / "cut.mp4").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(DataError, match="was it copied whole"):
+        VideoFile(tmp_path / "cut.mp4")
+
+
+def test_odd_sizes_and_a_change_of_size_fit_one_video(tmp_path: Path) -> None:
+    with VideoSink(tmp_path / "a.mp4", side_by_side=True) as sink:
+        sink.write(result(0, 0.0, (33, 47)))
+        sink.write(result(1, 0.1, (60, 20)))
+        sink.write(result(2, 0.1, (60, 20)))  # the same time again: pushed on by a millisecond
+    with VideoFile(tmp_path / "a.mp4") as video:
+        frames = [video.read() for _ in range(3)]
+    assert all(frame is not None and min(frame.sample.size) > 0 for frame in frames)
+    assert frames[0] is not None
+    assert frames[0].sample.size[0] % 2 == frames[0].sample.size[1] % 2 == 0
+
+
+def test_without_a_single_frame_no_video_is_made(tmp_path: Path) -> None:
+    with VideoSink(tmp_path / "a.mp4", side_by_side=False):
+        pass
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_error_on_the_way_leaves_no_part_of_a_video(tmp_path: Path) -> None:
+    def broken_run() -> None:
+        with VideoSink(tmp_path / "a.mp4", side_by_side=False) as sink:
+            sink.write(result(0, 0.0))
+            raise RuntimeError("something else")
+
+    with pytest.raises(RuntimeError, match="something else"):
+        broken_run()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_disk_that_fills_up_is_an_output_error_and_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sink = VideoSink(tmp_path / "a.mp4", side_by_side=False)
+    sink.write(result(0, 0.0))
+
+    class Full:
+        def mux(self, packets: object) -> None:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+        def close(self) -> None:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(sink, "_container", Full())
+    with pytest.raises(OutputError, match="the disk is full"):
+        sink.write(result(1, 0.1))
+    sink.close()  # there is nothing to finish any more
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_without_the_extra_the_sentence_names_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "av", None)
+    with pytest.raises(MissingExtraError, match=r"reading a video needs PyAV.*roadedge\[video\]"):
+        VideoFile(tmp_path / "a.mp4")
