@@ -73,9 +73,13 @@ def test_the_temporary_lies_beside_its_place_and_keeps_the_suffix(tmp_path: Path
 
 @pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt, SystemExit])
 def test_an_exception_leaves_the_old_file_whole_and_no_temporary(old: Path, error: type[BaseException]) -> None:
-    with pytest.raises(error), replacing(old) as temporary:
-        temporary.write_text("ne")
-        raise error
+    def write_half() -> None:
+        with replacing(old) as temporary:
+            temporary.write_text("ne")
+            raise error
+
+    with pytest.raises(error):
+        write_half()
     assert is_untouched(old)
 
 

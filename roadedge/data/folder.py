@@ -130,38 +130,56 @@ def _check_grid(path: Path, plane: NDArray[Any], image_path: Path, image: NDArra
 
 
 def _from_table(table: Path, second: str) -> list[Entry]:
-    entries = []
     try:
         with table.open(newline="", encoding="utf-8-sig") as file:  # spreadsheets write a mark before the first column
             rows = csv.DictReader(file)
-            needed = {"image", "mask", "split"} | ({second} if second != "trajectory" else set())
-            missing = needed - set(rows.fieldnames or ())
+            names = list(rows.fieldnames or ())
+            missing = {"image", "mask", "split"} - set(names)
             if missing:
-                raise DataError(f"{table} lacks the columns {sorted(missing)}; it has {list(rows.fieldnames or ())}")
-            for row in rows:
-                entries.append(_from_row(row, table, rows.line_num, second))
+                raise DataError(f"{table} lacks the columns {sorted(missing)}; it has {names}")
+            listed = [(rows.line_num, row) for row in rows]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise DataError(f"{table} cannot be read as a table ({error}); expected CSV in UTF-8") from error
+    root = table.parent
+    points, rasters = _second_files(root, second, listed=names)
+    entries = []
+    for line, row in listed:
+        image, mask, split = row["image"], row["mask"], row["split"]
+        if not (image and mask and split):
+            raise DataError(f"{table} has no image, mask or split in line {line}; fill it in or take the line out")
+        name, place = Path(image).stem, Path(mask).stem
+        track = row.get("trajectory") if second == "trajectory" else None
+        raster = row.get("heatmap" if second == "trajectory" else second)
+        entries.append(
+            Entry(
+                id=name,
+                group=place,
+                split=split,
+                image=root / image,
+                mask=root / mask,
+                points=root / track if track else points.get(name, points.get(place)),
+                raster=root / raster if raster else rasters.get(name, rasters.get(place)),
+                gsd_m=_positive(row.get("gsd_m"), table),
+            )
+        )
     return entries
 
 
-def _from_row(row: dict[str, str | None], table: Path, line: int, second: str) -> Entry:
-    root = table.parent
-    image, mask, split = row["image"], row["mask"], row["split"]
-    if not (image and mask and split):
-        raise DataError(f"{table} has no image, mask or split in line {line}; fill it in or take the line out")
-    points = row.get("trajectory") if second == "trajectory" else None
-    raster = row.get("heatmap") if second == "trajectory" else row.get(second)
-    return Entry(
-        id=Path(image).stem,
-        group=Path(mask).stem,
-        split=split,
-        image=root / image,
-        mask=root / mask,
-        points=root / points if points else None,
-        raster=root / raster if raster else None,
-        gsd_m=_positive(row.get("gsd_m"), table),
-    )
+def _second_files(root: Path, second: str, listed: list[str]) -> tuple[dict[str, Path], dict[str, Path]]:
+    """Points and rasters by the sample's name, of what is not `listed` in the columns of a table.
+
+    Raises:
+        DataError: neither a column nor a folder of this name.
+    """
+    if second == "trajectory":
+        points = {} if second in listed else _by_stem(root / second, POINT_SUFFIXES)
+        return points, {} if "heatmap" in listed else _by_stem(root / "heatmap", IMAGE_SUFFIXES)
+    if second in listed:
+        return {}, {}
+    if not (root / second).is_dir():
+        found = sorted(path.name for path in root.iterdir() if path.is_dir())
+        raise DataError(f"{root} has no folder {second!r}; it has {found}")
+    return {}, _by_stem(root / second, IMAGE_SUFFIXES)
 
 
 def _positive(text: str | None, table: Path) -> float | None:
@@ -177,13 +195,9 @@ def _positive(text: str | None, table: Path) -> float | None:
 
 
 def _from_folders(root: Path, second: str) -> list[Entry]:
-    if second != "trajectory" and not (root / second).is_dir():
-        found = sorted(path.name for path in root.iterdir() if path.is_dir())
-        raise DataError(f"{root} has no folder {second!r}; it has {found}")
     images = _by_stem(root / "image", IMAGE_SUFFIXES)
     masks = _by_stem(root / "mask", (".png",))
-    points = _by_stem(root / "trajectory", POINT_SUFFIXES) if second == "trajectory" else {}
-    rasters = _by_stem(root / ("heatmap" if second == "trajectory" else second), IMAGE_SUFFIXES)
+    points, rasters = _second_files(root, second, listed=[])
     entries = []
     for name, image in sorted(images.items()):
         place = _place_of(name, masks)
