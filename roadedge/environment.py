@@ -32,14 +32,15 @@ def environment() -> dict[str, Any]:
 
 
 def command_line(arguments: list[str]) -> str:
-    """A command to type again, without what must not travel in a sidecar: passwords in URLs, the home folder's name."""
-    home = str(Path.home())
+    """A command to read and type again, without what must not travel in a sidecar.
+
+    Passwords in URLs are masked, and of an absolute path only the last part is kept: folders name people and machines.
+    """
     words = [Path(arguments[0]).name] if arguments else []
     for word in arguments[1:]:
         word = re.sub(r"(?<=://)[^/@\s]+@", "***@", word)
-        if len(home) > 1:
-            word = re.sub(rf"(?<![^=:,]){re.escape(home)}(?=/|$)", "~", word)
-        words.append(word if re.fullmatch(r"~[\w./-]*", word) else shlex.quote(word))
+        word = re.sub(r"(^|[=,])(/[^=,:]*/)([^/=,:]+)/?(?=$|[=,@])", r"\1\3", word)
+        words.append(shlex.quote(word))
     return " ".join(words)
 
 
