@@ -8,6 +8,7 @@ are semi-synthetic.
 from __future__ import annotations
 
 import math
+import threading
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -17,7 +18,7 @@ from typing import Generic, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from roadedge.data.city_blocks import Block, car_parks, district, divide
+from roadedge.data.city_blocks import Block, boxes_of, car_parks, district, divide
 from roadedge.data.city_fills import paint_block, paint_ground
 from roadedge.data.city_look import Look
 from roadedge.data.city_plan import Cell, Network, Road, generator
@@ -33,6 +34,7 @@ Floats = NDArray[np.float64]
 Value = TypeVar("Value")
 SLOT_S = 120.0  # live traffic is drawn in slots of this length
 OVERHANG_M = 12.0  # how far trees, pavements and roundabouts reach out of their cell
+PASSES_PER_WEEK = (45.0, 260.0, 800.0)  # of lanes, streets and avenues, in the median
 LIVE_FLEET = 300.0  # live vehicles per vehicle of the week's fleet: about one car every ten seconds on a street
 QUANTUM = 64  # points lie on 1/64 pixel, so that float32 holds them exactly in every window
 
@@ -57,6 +59,7 @@ class _Plot:
     blocks: tuple[Block, ...]
     boxes_m: Floats  # (N, 2, 2) corners of the ground, the roundabout, the roads and the blocks
     casts: NDArray[np.bool_]  # (N, 1) whether the part casts long shadows
+    demand: float  # logarithm of how busy the district's roads are
 
 
 class _Cache(Generic[Value]):
@@ -65,6 +68,10 @@ class _Cache(Generic[Value]):
     def __init__(self, limit: int, make: Callable[..., Value]) -> None:
         self._limit, self._make = limit, make
         self._values: OrderedDict[tuple[int, ...], Value] = OrderedDict()
+
+    def make_room(self, values: int) -> None:
+        """Keep at least so many values from now on."""
+        self._limit = max(self._limit, values)
 
     def __call__(self, *key: int) -> Value:
         if key in self._values:
@@ -77,7 +84,7 @@ class _Cache(Generic[Value]):
 
 
 class City:
-    """An endless city that depends on `seed` alone. Not thread-safe: give each worker its own.
+    """An endless city that depends on `seed` alone. Threads that share it take turns.
 
     Args:
         seed: any whole number; decides plan, colours, sun, camera and traffic.
@@ -98,20 +105,23 @@ class City:
         self.look = Look.draw(self.seed)
         look = self.look
         self.network = Network(self.seed, look.cell_m, look.angle, look.bend, look.width_scale)
-        self._cells = _Cache(2048, partial(Cell, self.network))
-        self._plots = _Cache(512, self._plot)
-        self._painted = _Cache(2048, self._paint)
-        self._chunks = _Cache(640, self._render)  # more than a 4K frame, so that a stream draws only what is new
-        self._week_of_cell, self._week_of_chunk = _Cache(512, self._cell_week), _Cache(512, self._chunk_week)
-        self._live_of_cell, self._live_of_chunk = _Cache(2048, self._cell_live), _Cache(2048, self._chunk_live)
+        self._cells = _Cache(512, partial(Cell, self.network))
+        self._plots = _Cache(160, self._plot)
+        self._painted = _Cache(384, self._paint)
+        self._chunks = _Cache(160, self._render)
+        self._week_of_cell, self._week_of_chunk = _Cache(96, self._cell_week), _Cache(160, self._chunk_week)
+        self._live_of_cell, self._live_of_chunk = _Cache(256, self._cell_live), _Cache(512, self._chunk_live)
+        self._turn = threading.RLock()
 
     def window(self, x: int, y: int, w: int, h: int) -> Tile:
         """The pixels [x, x + w) x [y, y + h) of the city; x grows to the right, y downwards, both may be negative."""
         chunks = self._chunks_of(x, y, w, h)
         image = np.empty((h, w, 3), np.uint8)
         mask = np.empty((h, w), np.uint8)
-        for cx, cy in chunks:
-            pixels, road = self._chunks(cx, cy)
+        with self._turn:
+            self._chunks.make_room(2 * len(chunks))  # so that the next frame of a stream draws only what is new
+            drawn = [self._chunks(cx, cy) for cx, cy in chunks]
+        for (cx, cy), (pixels, road) in zip(chunks, drawn, strict=True):
             x0, x1 = max(x, cx * CHUNK), min(x + w, (cx + 1) * CHUNK)
             y0, y1 = max(y, cy * CHUNK), min(y + h, (cy + 1) * CHUNK)
             target = (slice(y0 - y, y1 - y), slice(x0 - x, x1 - x))
@@ -121,7 +131,8 @@ class City:
 
     def points(self, x: int, y: int, w: int, h: int) -> NDArray[np.float32]:
         """The week's GPS points of a window without painting it: (N, 3) as in `Tile`."""
-        parts = [self._week_of_chunk(cx, cy) for cx, cy in self._chunks_of(x, y, w, h)]
+        with self._turn:
+            parts = [self._week_of_chunk(cx, cy) for cx, cy in self._chunks_of(x, y, w, h)]
         return _cut(parts, x, y, w, h)
 
     def points_between(self, x: int, y: int, w: int, h: int, t0_s: float, t1_s: float) -> NDArray[np.float32]:
@@ -134,11 +145,10 @@ class City:
         """
         if not t1_s > t0_s:
             raise UsageError(f"live points need an interval that lasts, got {t0_s} to {t1_s} s")
-        parts = []
-        for slot in range(math.floor(t0_s / SLOT_S), math.ceil(t1_s / SLOT_S)):
-            for cx, cy in self._chunks_of(x, y, w, h):
-                part = self._live_of_chunk(cx, cy, slot)
-                parts.append(part[(part[:, 2] >= t0_s) & (part[:, 2] < t1_s)] - [0.0, 0.0, t0_s])
+        slots = range(math.floor(t0_s / SLOT_S), math.ceil(t1_s / SLOT_S))
+        with self._turn:
+            found = [self._live_of_chunk(cx, cy, slot) for slot in slots for cx, cy in self._chunks_of(x, y, w, h)]
+        parts = [part[(part[:, 2] >= t0_s) & (part[:, 2] < t1_s)] - [0.0, 0.0, t0_s] for part in found]
         return _cut(parts, x, y, w, h)
 
     def sample(self, x: int, y: int, w: int, h: int) -> Sample:
@@ -177,14 +187,15 @@ class City:
 
     def _plot(self, i: int, j: int) -> _Plot:
         cell = self._cells(i, j)
-        lanes, blocks = divide(cell)
+        name, key = district(self.seed, i, j)
+        lanes, blocks = divide(cell, name, key)
         roads = (*cell.roads(), *lanes)
         centre, radius = cell.grid[0, 0], self.network.roundabout_m(i, j)
         boxes = [cell.box_m, np.stack([centre - radius, centre + radius])]
         boxes += [np.stack([r.line_m.min(0) - r.half_m.max(), r.line_m.max(0) + r.half_m.max()]) for r in roads]
-        boxes += [block.box_m() for block in blocks]
-        casts = np.arange(len(boxes)) >= 2 + len(roads)  # only what stands on blocks casts far shadows
-        return _Plot(cell, roads, tuple(blocks), np.stack(boxes), casts[:, None])
+        casts = np.arange(len(boxes) + len(blocks)) >= len(boxes)  # only what stands on blocks casts far shadows
+        boxes_m = np.concatenate([np.stack(boxes), boxes_of(cell, blocks)])
+        return _Plot(cell, roads, tuple(blocks), boxes_m, casts[:, None], generator(key, 3).normal(0, 0.7))
 
     def _paint(self, i: int, j: int, part: int) -> Painted:
         """Paint the ground of a cell (part 0), its roundabout (1), one of its roads or one of its blocks."""
@@ -204,16 +215,15 @@ class City:
 
     # --- traffic ------------------------------------------------------------------------------------------------
 
-    def _ways(self, plot: _Plot) -> list[Way | None]:
-        """Who drives on the roads of a cell; None where no traffic is reported."""
-        _, key = district(self.seed, plot.cell.i, plot.cell.j)
-        busy = generator(key, 3).normal(0, 0.7)
-        ways: list[Way | None] = []
+    def _ways(self, plot: _Plot) -> list[Way]:
+        """The roads of a cell on which traffic is reported."""
+        ways = []
         for road in plot.roads:
             rng = generator(road.key, 2)
-            passes = (45.0, 260.0, 800.0)[road.kind] * math.exp(busy + rng.normal(0, 0.6)) * self.look.traffic
-            way = Way(road.line_m, road.half_width_m, passes)
-            ways.append(way if has_traffic(way, rng, self.trips) else None)
+            busy = math.exp(plot.demand + rng.normal(0, 0.6)) * self.look.traffic
+            way = Way(road.line_m, road.half_width_m, PASSES_PER_WEEK[road.kind] * busy)
+            if has_traffic(way, rng, self.trips):
+                ways.append(way)
         return ways
 
     def _chunk_week(self, cx: int, cy: int) -> Floats:
@@ -227,9 +237,8 @@ class City:
         plot = self._plots(i, j)
         rng = generator(self.seed, 92, i, j)
         parts = [clutter(at, r, rng.lognormal(3.6, 0.9), rng, self.trips) for at, r in car_parks(plot.blocks)]
-        driven = zip(plot.roads, self._ways(plot), strict=True)
-        parts += [drive(way, generator(road.key, 3), self.trips) for road, way in driven if way]
-        points = np.concatenate([np.zeros((0, 3)), *parts])
+        parts.append(drive(self._ways(plot), rng, self.trips))
+        points = np.concatenate(parts)
         points[:, :2] += area_shift(generator(self.seed, 93, i // 2, j // 2), self.trips)
         return points
 
@@ -243,13 +252,8 @@ class City:
         return inside
 
     def _cell_live(self, i: int, j: int, slot: int) -> Floats:
-        plot = self._plots(i, j)
-        parts = [np.zeros((0, 3))]
-        for road, way in zip(plot.roads, self._ways(plot), strict=True):
-            if way is not None:
-                busy = replace(way, passes_per_week=way.passes_per_week * LIVE_FLEET)
-                parts.append(drive(busy, generator(road.key, 4, slot), LIVE, slot * SLOT_S, (slot + 1) * SLOT_S))
-        return np.concatenate(parts)
+        ways = [replace(w, passes_per_week=w.passes_per_week * LIVE_FLEET) for w in self._ways(self._plots(i, j))]
+        return drive(ways, generator(self.seed, 94, i, j, slot), LIVE, slot * SLOT_S, (slot + 1) * SLOT_S)
 
     def _chunk_m(self, cx: int, cy: int) -> tuple[Floats, float]:
         size = CHUNK * self.gsd_m

@@ -21,6 +21,8 @@ class Block:
     s1: float
     t1: float
     size_m: tuple[float, float]
+    kind: str = ""  # what it holds: a key of a district's weights
+    district_key: int = 0
 
     def at(self, u_m: ArrayLike, v_m: ArrayLike) -> Floats:
         """Metres from the block's corner, across and down → (N, 2) metres on the ground."""
@@ -32,11 +34,6 @@ class Block:
         """(N, 2) unit vectors across the block at these places."""
         step = self.at(u_m + 1.0, v_m) - self.at(u_m - 1.0, v_m)
         return np.asarray(step / np.maximum(np.hypot(step[:, 0], step[:, 1]), 1e-9)[:, None])
-
-    def box_m(self) -> Floats:
-        """(2, 2) lower and upper corner of a box around the block."""
-        outline = self.outline()[0]
-        return np.stack([outline.min(0), outline.max(0)])
 
     def outline(self, grow_m: float = 0.0) -> Floats:
         """(1, 24, 2) the block's border, moved outwards."""
@@ -53,11 +50,23 @@ class Block:
         w, h = self.size_m
         du, dv = inset_m / w * (self.s1 - self.s0), inset_m / h * (self.t1 - self.t0)
         size = (w - 2 * inset_m, h - 2 * inset_m)
-        return Block(self.cell, self.s0 + du, self.t0 + dv, self.s1 - du, self.t1 - dv, size)
+        return Block(
+            self.cell, self.s0 + du, self.t0 + dv, self.s1 - du, self.t1 - dv, size, self.kind, self.district_key
+        )
 
 
-def divide(cell: Cell) -> tuple[list[Road], list[Block]]:
-    """Divide a cell by lanes into blocks of 50-120 m, some of the lanes dead ends."""
+def boxes_of(cell: Cell, blocks: Sequence[Block]) -> Floats:
+    """(N, 2, 2) lower and upper corners of boxes around a cell's blocks, in metres."""
+    if not blocks:
+        return np.zeros((0, 2, 2))
+    s0, t0, s1, t1 = np.array([(b.s0, b.t0, b.s1, b.t1) for b in blocks]).T
+    s, t = (s0 + s1) / 2, (t0 + t1) / 2
+    around = cell.at(np.stack([s0, s, s1, s1, s1, s, s0, s0], 1), np.stack([t0, t0, t0, t, t1, t1, t1, t], 1))
+    return np.stack([around.min(1) - 1.0, around.max(1) + 1.0], 1)
+
+
+def divide(cell: Cell, district_name: str, district_key: int) -> tuple[list[Road], list[Block]]:
+    """Divide a cell by lanes into blocks of 40-170 m, some of the lanes dead ends."""
     roads: list[Road] = []
     blocks: list[Block] = []
     key = mix(cell.network.seed, 51, cell.i, cell.j)
@@ -70,9 +79,10 @@ def divide(cell: Cell) -> tuple[list[Road], list[Block]]:
         w, h = (s1 - s0) * width, (t1 - t0) * height
         if w < 12 or h < 12:
             continue
-        limit = 62 + 90 * unit(key, 1, len(roads), len(blocks)) ** 1.5
+        limit = 72 + 100 * unit(key, 1, len(roads), len(blocks))
         if max(w, h) < limit or depth > 3:
-            blocks.append(Block(cell, s0, t0, s1, t1, (w, h)))
+            kind = _pick(DISTRICTS[district_name], unit(key, 7, len(blocks)))
+            blocks.append(Block(cell, s0, t0, s1, t1, (w, h), kind, district_key))
             continue
         across = w > h
         place = 0.36 + 0.28 * unit(key, 2, len(roads), len(blocks))
@@ -129,14 +139,7 @@ def _pick(weights: Weights, u: float) -> str:
     return names[min(int(np.searchsorted(edges, u * edges[-1], side="right")), len(names) - 1)]
 
 
-def block_kind(block: Block, number: int) -> str:
-    """What a cell's block of this number holds; a key of FILLS."""
-    cell = block.cell
-    name, _ = district(cell.network.seed, cell.i, cell.j)
-    return _pick(DISTRICTS[name], unit(cell.network.seed, 72, cell.i, cell.j, number))
-
-
 def car_parks(blocks: Sequence[Block]) -> list[tuple[Floats, float]]:
     """Centre and half the shorter side, in metres, of the car parks among a cell's blocks."""
-    parks = [b for k, b in enumerate(blocks) if block_kind(b, k) == "carpark"]
+    parks = [b for b in blocks if b.kind == "carpark"]
     return [(b.at([b.size_m[0] / 2], [b.size_m[1] / 2])[0], min(b.size_m) / 2) for b in parks]

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from roadedge.data.city_blocks import Block, block_kind, district
+from roadedge.data.city_blocks import Block
 from roadedge.data.city_buildings import (
     paint_buildings,
     paint_clutter,
@@ -31,10 +31,9 @@ def paint_ground(sheet: Sheet, cell: Cell, look: Look) -> None:
 def paint_block(sheet: Sheet, block: Block, number: int, look: Look) -> None:
     """Paint the block of this number of its cell."""
     cell = block.cell
-    _, key = district(cell.network.seed, cell.i, cell.j)
-    family = list(FAMILIES)[int(unit(key, 2) * len(FAMILIES))]
+    family = list(FAMILIES)[int(unit(block.district_key, 2) * len(FAMILIES))]
     rng = generator(cell.network.seed, 71, cell.i, cell.j, number)
-    kind = block_kind(block, number)
+    kind = block.kind
     FILLS[kind](sheet, block.shrunk(min(3.0, 0.1 * min(block.size_m))), look, rng, family)
     if kind not in ("carpark", "water") and rng.random() < 0.6:
         paint_fence(sheet, block.shrunk(min(2.6, 0.09 * min(block.size_m))), look, rng)
@@ -139,8 +138,9 @@ def _halls(sheet: Sheet, block: Block, look: Look, rng: np.random.Generator, fam
         sheet, yard, np.broadcast_to(block.along(np.array([w / 2]), np.array([h / 2])), (count, 2)), look, rng, 0.3
     )
     ridges = [foot[:, [0, 3]] * (1 - f) + foot[:, [1, 2]] * f for f in (0.25, 0.5, 0.75)]
-    paint_buildings(sheet, foot, rng.uniform(6, 13, n), colours, look, rng, gabled=bool(rng.random() < 0.3))
-    if rng.random() < 0.5:
+    gabled = bool(rng.random() < 0.3)
+    paint_buildings(sheet, foot, rng.uniform(6, 13, n), colours, look, rng, gabled)
+    if not gabled and rng.random() < 0.6:
         for ridge in ridges:
             across = ridge[:, 1] - ridge[:, 0]
             long = np.hypot(across[:, 0], across[:, 1])

@@ -73,7 +73,7 @@ class Look:
         lush = u(0, 1)
         grass = (1 - lush) * np.array([124.0, 120, 84]) + lush * np.array([78.0, 98, 54])
         return cls(
-            cell_m=u(150, 205),
+            cell_m=u(160, 222),
             angle=u(-np.pi, np.pi),
             bend=u(0.1, 0.24),
             width_scale=u(0.9, 1.15),

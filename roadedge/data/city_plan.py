@@ -78,15 +78,13 @@ class Network:
     def lattice(self, points_m: Floats) -> Floats:
         """(N, 2) metres → (N, 2) lattice coordinates, by fixed-point iteration (the warp is gentle: it converges)."""
         ab = points_m @ self._turn.T / self.cell_m
-        for _ in range(14):
+        for _ in range(10):
             ab = ab + (points_m - self.ground(ab[:, 0], ab[:, 1])) @ self._turn.T / self.cell_m * 0.8
         return np.asarray(ab)
 
     def cells_near(self, low_m: Floats, high_m: Floats) -> list[tuple[int, int]]:
         """The cells that may touch a box on the ground, row by row."""
-        k = np.linspace(0, 1, 7)
-        edge = np.concatenate([[[f, 0.0], [1.0, f], [1 - f, 1.0], [0.0, 1 - f]] for f in k])
-        ab = self.lattice(low_m + edge * (high_m - low_m))
+        ab = self.lattice(low_m + _EDGE * (high_m - low_m))
         (a0, b0), (a1, b1) = np.floor(ab.min(0) - (1.5, 1.35)), np.floor(ab.max(0) + np.array((0.5, 0.35)))
         return [(i, j) for j in range(int(b0), int(b1) + 1) for i in range(int(a0), int(a1) + 1)]
 
@@ -169,8 +167,8 @@ class Cell:
         """(N,) s and t → (N, 2) metres, by the cell's grid."""
         fs = np.asarray(s, np.float64) * (GRID - 1)
         ft = np.asarray(t, np.float64) * (GRID - 1)
-        ks = np.clip(fs.astype(np.int64), 0, GRID - 2)
-        kt = np.clip(ft.astype(np.int64), 0, GRID - 2)
+        ks = np.minimum(np.maximum(fs.astype(np.int64), 0), GRID - 2)
+        kt = np.minimum(np.maximum(ft.astype(np.int64), 0), GRID - 2)
         fs, ft = (fs - ks)[..., None], (ft - kt)[..., None]
         g = self.grid
         upper = g[kt, ks] * (1 - fs) + g[kt, ks + 1] * fs
@@ -207,7 +205,8 @@ class Cell:
         return found
 
 
-GRID = 11
+GRID = 11  # knots of a cell's grid along one side
+_EDGE = np.array([[u, v] for u in np.linspace(0, 1, 5) for v in np.linspace(0, 1, 5) if u in (0, 1) or v in (0, 1)])
 
 
 def make_road(line_m: Floats, kind: int, half_width_m: float, key: int, trims_m: Sequence[float]) -> Road:

@@ -20,6 +20,7 @@ The error's order agrees with real tracks (median distance to a mapped road: Chi
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -112,22 +113,27 @@ def has_traffic(way: Way, rng: np.random.Generator, model: TripModel) -> bool:
 
 
 def drive(
-    way: Way, rng: np.random.Generator, model: TripModel, t0_s: float = 0.0, t1_s: float = WEEK_S
+    ways: Sequence[Way], rng: np.random.Generator, model: TripModel, t0_s: float = 0.0, t1_s: float = WEEK_S
 ) -> NDArray[np.float64]:
-    """GPS points of the vehicles that start along `way` in [t0_s, t1_s).
+    """GPS points of the vehicles that start along `ways` in [t0_s, t1_s).
 
     Returns:
         (N, 3) x, y in metres and t in seconds, grouped by pass; a pass may end after `t1_s`.
     """
-    count = rng.poisson(way.passes_per_week * (t1_s - t0_s) / WEEK_S)
-    length = way.length_m
+    if not ways:
+        return np.zeros((0, 3))
+    expected = np.array([way.passes_per_week for way in ways]) * (t1_s - t0_s) / WEEK_S
+    way = np.repeat(np.arange(len(ways)), rng.poisson(expected))
+    count = len(way)
+    length = np.array([way.length_m for way in ways])[way]
     speed = np.maximum(rng.normal(model.speed_mps, model.speed_sd_mps, count), model.speed_min_mps)
     interval = rng.choice(model.intervals_s, count, p=model.interval_shares)
     start = rng.uniform(t0_s, t1_s, count)
     first = rng.uniform(0.0, 1.0, count) * interval  # the receiver's clock knows nothing of the road's start
     points = np.maximum(np.ceil((length / speed - first) / interval), 0).astype(np.int64)
     direction = np.where(rng.random(count) < 0.5, -1.0, 1.0)
-    side = direction * rng.uniform(*model.side, count) * way.half_width_m * (1 if model.keeps_right else -1)
+    half_width = np.array([way.half_width_m for way in ways])[way]
+    side = direction * rng.uniform(*model.side, count) * half_width * (1 if model.keeps_right else -1)
     bias = cut_normal(rng, model.bias_sd_m, (count, 2))
 
     vehicle = np.repeat(np.arange(count), points)
@@ -135,15 +141,17 @@ def drive(
     nth = np.arange(total) - np.repeat(np.cumsum(points) - points, points)
     elapsed = first[vehicle] + nth * interval[vehicle]
     along = elapsed * speed[vehicle] * (1 + cut_normal(rng, model.speed_jitter / 3, (total,)))
-    along = np.where(direction[vehicle] > 0, along, length - along)
-    centre, normal = along_line(way.line_m, np.clip(along, 0.0, length))
+    along = np.where(direction[vehicle] > 0, along, length[vehicle] - along)
+    centre, normal = _along_ways(ways, way[vehicle], np.minimum(np.maximum(along, 0.0), length[vehicle]))
     xy = centre + normal * side[vehicle, None] + bias[vehicle] + cut_normal(rng, model.white_sd_m, (total, 2))
     outlier = rng.random(total) < model.outlier_share
     xy[outlier] += cut_normal(rng, model.outlier_sd_m, (int(outlier.sum()), 2))
     return np.column_stack([xy, start[vehicle] + elapsed])
 
 
-def along_line(line_m: NDArray[np.float64], along_m: NDArray[np.float64]) -> tuple[NDArray[np.float64], ...]:
+def along_line(
+    line_m: NDArray[np.float64], along_m: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Points on a polyline and its normals to the right of the way along it.
 
     Args:
@@ -153,12 +161,25 @@ def along_line(line_m: NDArray[np.float64], along_m: NDArray[np.float64]) -> tup
     Returns:
         (M, 2) points and (M, 2) unit normals.
     """
-    step = np.diff(line_m, axis=0)
+    return _along_ways([Way(line_m, 0.0, 0.0)], np.zeros(len(along_m), np.int64), along_m)
+
+
+def _along_ways(
+    ways: Sequence[Way], which: NDArray[np.int64], along_m: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """`along_line` for many ways at once: (M,) numbers of the ways, (M,) arc lengths on them."""
+    step = np.concatenate([np.diff(way.line_m, axis=0) for way in ways])
+    corner = np.concatenate([way.line_m[:-1] for way in ways])
     size = np.hypot(step[:, 0], step[:, 1])
-    arc = np.concatenate([[0.0], np.cumsum(size)])
-    piece = np.clip(np.searchsorted(arc, along_m, side="right") - 1, 0, len(size) - 1)
-    tangent = step[piece] / np.maximum(size[piece], 1e-9)[:, None]
-    point = line_m[piece] + tangent * (along_m - arc[piece])[:, None]
+    arc = np.zeros(len(size) + 1)  # laid end to end, one way after the other
+    np.cumsum(size, out=arc[1:])
+    last = np.cumsum([len(way.line_m) - 1 for way in ways])
+    first = np.concatenate([[0], last[:-1]])
+    global_m = arc[first[which]] + along_m
+    piece = np.searchsorted(arc, global_m, side="right") - 1
+    piece = np.minimum(np.maximum(piece, first[which]), last[which] - 1)
+    tangent = (step / np.maximum(size, 1e-9)[:, None])[piece]
+    point = corner[piece] + tangent * (global_m - arc[piece])[:, None]
     return point, np.stack([-tangent[:, 1], tangent[:, 0]], axis=1)  # y points down: right of (1, 0) is (0, 1)
 
 

@@ -74,7 +74,7 @@ def test_another_seed_is_another_city() -> None:
 def test_the_mask_is_binary_and_roads_cover_a_fifth_of_the_ground() -> None:
     shares = []
     for seed in range(4):
-        mask = City(seed).window(-3000, 1500, 768, 768).mask
+        mask = City(seed).window(-3000, 1500, 640, 640).mask
         assert set(np.unique(mask)) <= {0, 255}
         shares.append(float((mask == 255).mean()))
     assert 0.14 < np.mean(shares) < 0.26
