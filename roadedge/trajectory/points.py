@@ -162,7 +162,10 @@ def project_visible(
     inverse = np.linalg.inv(place.homography)
     height, width = size
     seen = place.homography @ np.array([width / 2, height, 1.0])
-    scaled = ground @ inverse[:, :2].T + inverse[:, 2]
+    scaled = ground @ inverse[:, :2].T
+    scaled += inverse[:, 2]
+    if not inverse[2, :2].any():  # a camera that looks straight down has nothing behind it
+        return scaled[:, :2] / inverse[2, 2], np.ones(len(ground), np.bool_)
     in_front = scaled[:, 2] * seen[2] > 0
     pixels = np.full((len(ground), 2), np.nan)
     np.divide(scaled[:, :2], scaled[:, 2:], out=pixels, where=in_front[:, None])

@@ -202,24 +202,27 @@ class RollingHeatmap:
 
     def _splat(self, place: Place, size: tuple[int, int]) -> NDArray[np.uint32]:
         height, width = size
-        counts = np.zeros(height * width, np.uint32)
-        row, column, number = self._occupied(*self._view(place, size))
-        east, north = self.origin[0] + (column + 0.5) * self.cell_m, self.origin[1] - (row + 0.5) * self.cell_m
-        pixels, _ = project_visible(place, np.stack([east, north], axis=1), size)
+        cells, number = self._occupied(*self._view(place, size))
+        # The image's place in units of cells: their centres need not become metres first.
+        pixels, _ = project_visible(Place(self._to_world(place)), cells.astype(np.float64) + 0.5, size)
         x, y = pixels[:, 0], pixels[:, 1]
-        inside = (x >= 0) & (x < width) & (y >= 0) & (y < height)  # NaN, behind the camera, compares false
-        np.add.at(counts, y[inside].astype(np.int64) * width + x[inside].astype(np.int64), number[inside])
+        inside = np.flatnonzero((x >= 0) & (x < width) & (y >= 0) & (y < height))  # NaN, behind, compares false
+        index = y[inside].astype(np.int64) * width + x[inside].astype(np.int64)
+        counts = np.zeros(height * width, np.uint32)
+        np.add.at(counts, index, number[inside])
         return counts.reshape(size)
 
-    def _occupied(self, *view: float) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.uint32]]:
-        """Row, column and count of each cell with points in the blocks within `view`."""
-        rows, columns, counts = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)], [np.zeros(0, np.uint32)]
+    def _occupied(self, *view: float) -> tuple[NDArray[np.int64], NDArray[np.uint32]]:
+        """(N, 2) column, row and (N,) count of the cells with points, in the blocks within `view`."""
+        cells, counts = [np.zeros((0, 2), np.int64)], [np.zeros(0, np.uint32)]
         for (block_row, block_column), block in self._blocks_within(*view):
-            within = np.flatnonzero(block)
-            rows.append(block_row * BLOCK + within // BLOCK)
-            columns.append(block_column * BLOCK + within % BLOCK)
+            within = np.flatnonzero(block != 0)  # of booleans, which NumPy scans several times faster
+            part = np.empty((len(within), 2), np.int64)
+            part[:, 1], part[:, 0] = np.divmod(within, BLOCK)
+            part += (block_column * BLOCK, block_row * BLOCK)
+            cells.append(part)
             counts.append(block[within])
-        return np.concatenate(rows), np.concatenate(columns), np.concatenate(counts)
+        return np.concatenate(cells), np.concatenate(counts)
 
     def _view(self, place: Place, size: tuple[int, int]) -> tuple[float, float, float, float]:
         """Top, left, bottom, right in cells of what the image sees; without bounds where it sees the horizon."""

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
@@ -94,6 +94,7 @@ def test_levels_are_the_logarithm_on_both_sides_of_the_table(n_max: float) -> No
     assert (drawn == np.rint(255 * np.minimum(np.log1p(counts) / np.log1p(n_max), 1))).mean() > 0.999
 
 
+@settings(deadline=None)  # a busy machine is no slow function
 @given(cloud=clouds, step=st.sampled_from([(1, 0), (0, 1), (3, 2)]))
 def test_shifting_the_points_shifts_the_map(cloud: NDArray[np.float64], step: tuple[int, int]) -> None:
     inner = np.round(cloud[np.isfinite(cloud).all(axis=1)]) + 0.25  # a fraction that no shift rounds over an edge
@@ -102,6 +103,7 @@ def test_shifting_the_points_shifts_the_map(cloud: NDArray[np.float64], step: tu
     assert (moved == np.roll(rasterize(inner, (64, 64), SPEC), step[::-1], axis=(0, 1))).all()
 
 
+@settings(deadline=None)
 @given(cloud=clouds, seed=st.integers(0, 9))
 def test_the_order_of_points_does_not_matter(cloud: NDArray[np.float64], seed: int) -> None:
     shuffled = np.random.default_rng(seed).permutation(cloud)
@@ -130,6 +132,7 @@ def test_borders_are_closed_above_and_open_below(way: str) -> None:
     assert count_points(corners, (3, 4)).tolist() == [[1, 0, 0, 0], [0, 0, 0, 0], [1, 0, 0, 1]]
 
 
+@settings(deadline=None)
 @given(cloud=clouds)
 def test_numpy_counts_as_defined(cloud: NDArray[np.float64]) -> None:
     assert (count_points(cloud, (48, 64)) == slow_count(cloud, (48, 64))).all()
