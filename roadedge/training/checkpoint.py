@@ -18,18 +18,22 @@ from roadedge.models.blocks import RoadNet
 from roadedge.spec import SCHEMA_VERSION, ModelSpec, write_sidecar
 
 
-def save_network(path: str | Path, network: RoadNet, provenance: dict[str, Any]) -> None:
+def save_network(path: str | Path, network: RoadNet, provenance: dict[str, Any], compact: bool = False) -> None:
     """Write the network's weights and spec to `path`, with its sidecar, each whole or not at all.
 
     Args:
         path: ends in `.pt`.
         network: any of MODELS.
         provenance: JSON values: data, recipe, scores, versions.
+        compact: store convolution weights as 16-bit floats, half the size. The file, and all that is exported from it,
+            is then the rounded network; `network` itself stays as it is.
 
     Raises:
         OutputError: it cannot be written.
     """
     weights = {key: value.detach().cpu().contiguous() for key, value in network.state_dict().items()}
+    if compact:
+        weights = {key: value.half() if value.ndim == 4 else value for key, value in weights.items()}
     content = {
         "schema_version": SCHEMA_VERSION,
         "spec": network.spec.to_dict(),

@@ -81,3 +81,15 @@ def test_weights_of_another_network_are_named(tmp_path: Path) -> None:
 def test_nothing_in_common_is_an_error() -> None:
     with pytest.raises(SpecMismatchError, match="none of the weights"):
         initialise(create_model("roadedge-n"), {"a": torch.zeros(3)})
+
+
+def test_a_compact_checkpoint_is_half_the_size_and_nearly_the_same_network(tmp_path: Path) -> None:
+    network = create_model("roadedge-n").eval()
+    save_network(tmp_path / "a.pt", network, {})
+    save_network(tmp_path / "b.pt", network, {}, compact=True)
+    assert (tmp_path / "b.pt").stat().st_size < 0.55 * (tmp_path / "a.pt").stat().st_size
+    rounded, _ = load_network(tmp_path / "b.pt")
+    assert all(value.dtype == network.state_dict()[key].dtype for key, value in rounded.state_dict().items())
+    feeds = {"image": torch.full((1, 64, 64, 3), 90.0), "trajectory": torch.zeros(1, 64, 64, 1)}
+    with torch.no_grad():
+        assert torch.allclose(rounded(feeds)["logits"], network(feeds)["logits"], atol=1e-2)
