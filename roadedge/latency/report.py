@@ -186,6 +186,7 @@ def _header_table(metrics: dict[str, Any], profile: Profile) -> str:
     scores = metrics["scores"]
     rows = {
         "model file": f"{metrics['model']['file']}, sha256 {metrics['model']['sha256']}",
+        "its accuracy": metrics["model"].get("accuracy") or "not known",
         "back-end": f"{runner['backend']} {runner.get('version', '')} (asked: {requested.get('backend', 'auto')})",
         "precision": f"{runner['precision']} (asked: {requested.get('precision') or 'default'})",
         "device": f"{runner['device']}, {metrics['environment']['processor']}",

@@ -63,12 +63,18 @@ def facts(profile: Profile) -> list[str]:
             f"{profile.misses} results older than a period{gap}"
         )
     first = "" if profile.warmup.first_infer_ms is None else f", first inference {profile.warmup.first_infer_ms:.1f} ms"
-    lines.append(
-        f"model load {profile.model_load_ms:.0f} ms{first}; warm-up of {profile.warmup.frames} frames left out"
-    )
+    lines.append(f"model load {profile.model_load_ms:.0f} ms{first}; {warmup_text(profile)}")
     if profile.skew.count:
         lines.append(f"skew of points to image: median {milliseconds(profile.skew.median)} ms")
     return lines
+
+
+def warmup_text(profile: Profile) -> str:
+    """How many frames the figures leave out."""
+    count = profile.warmup.frames
+    return (
+        f"warm-up of {count} frames left out" if count > 1 else "the first frame left out" if count else "none left out"
+    )
 
 
 def verdict_lines(verdict: Verdict) -> list[str]:

@@ -8,6 +8,7 @@ from typing import Any
 from roadedge.latency.profile import RESIDUAL_WARNING, Profile
 from roadedge.latency.summary import label, samples_needed
 
+BUSY = 0.5  # runnable processes per processor; above it the figures are those of a shared machine
 NOT_SEEN_HERE = (
     "throttling (no readable throttle state on this machine)",
     "variation of the GPU's time (no GPU was used)",
@@ -46,6 +47,7 @@ def judge(
     backend_asked: str,
     backend_used: str,
     accuracy_known: bool,
+    machine_load: float | None = None,
 ) -> Verdict:
     """Hold a run against the rules.
 
@@ -56,6 +58,7 @@ def judge(
         backend_asked: `auto` or a name.
         backend_used: the runner's name.
         accuracy_known: scores of these very bytes of the model stand in its sidecar.
+        machine_load: runnable processes per processor before the run; None where the system does not say.
     """
     reasons = []
     if interrupted:
@@ -71,11 +74,13 @@ def judge(
         reasons.append(f"it ran on {backend_used} and {backend_asked} was asked for")
     if not accuracy_known:
         reasons.append("the accuracy of this very model file is not known; score it with `roadedge eval`")
-    return Verdict(tuple(reasons), warnings=tuple(_warnings(profile)))
+    return Verdict(tuple(reasons), warnings=tuple(_warnings(profile, machine_load)))
 
 
-def _warnings(profile: Profile) -> list[str]:
+def _warnings(profile: Profile, machine_load: float | None) -> list[str]:
     lines = []
+    if machine_load is not None and machine_load > BUSY:
+        lines.append(f"the machine was busy before the run: {machine_load:.1f} runnable processes for each processor")
     if not profile.warmup.settled:
         left_out = "only the first frame is" if profile.warmup.frames == 1 else f"{profile.warmup.frames} frames are"
         lines.append(

@@ -84,7 +84,7 @@ def conclude(
         pipeline: after `go`.
         folder: of the run.
         load_ms: how long loading the model took.
-        facts: `source`, `runner` and `model` for the report's header.
+        facts: `source`, `runner`, `model` and `machine_load_before` for the report's header.
 
     Raises:
         OutputError: a file cannot be written.
@@ -97,7 +97,8 @@ def conclude(
         interrupted=run.interrupted,
         backend_asked=options.backend,
         backend_used=facts["runner"]["backend"],
-        accuracy_known=bool(facts["model"]["provenance"].get("accuracy")),
+        accuracy_known=facts["model"]["accuracy"] is not None,
+        machine_load=facts["machine_load_before"],
     )
     scores = score(run.counts) if run.counts else None
     metrics = metrics_of(run, profile, verdict, scores, facts)

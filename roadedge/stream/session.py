@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import importlib.util
+import os
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+from roadedge.environment import usable_cpus
 from roadedge.errors import OutputError, RoadEdgeError, UsageError
 from roadedge.latency.clock import Clock, HostClock
 from roadedge.run_folder import open_run_folder
@@ -44,7 +46,7 @@ def infer(options: InferOptions, tell: Tell = lambda text: None, clock: Clock | 
     """
     from roadedge.runners import open_runner
 
-    clock = clock or HostClock()
+    clock, busy = clock or HostClock(), machine_load()
     check_options(options)
     with ExitStack() as stack:
         source = stack.enter_context(open_source(options.source, options.inputs))
@@ -65,6 +67,7 @@ def infer(options: InferOptions, tell: Tell = lambda text: None, clock: Clock | 
             "source": options.source,
             "runner": runner.describe(),
             "model": model_facts(options.model, runner.provenance),
+            "machine_load_before": busy,
         }
     result = conclude(options, pipeline, folder, load_ms, facts)
     if error is not None:
@@ -157,8 +160,31 @@ def open_sinks(options: InferOptions, source: Source, folder: Path, tell: Tell) 
 
 
 def model_facts(model: str, provenance: dict[str, Any]) -> dict[str, Any]:
-    """File, digest and provenance of the model, for the report's header."""
+    """File, digest, accuracy and provenance of the model, for the report's header."""
     from roadedge.weights import find_model
 
     path = Path(provenance["path"]) if "path" in provenance else find_model(model)
-    return {"file": path.name, "sha256": sha256_of(path), "provenance": provenance}
+    return {
+        "file": path.name,
+        "sha256": sha256_of(path),
+        "accuracy": accuracy_of(provenance),
+        "provenance": provenance,
+    }
+
+
+def accuracy_of(provenance: dict[str, Any]) -> str | None:
+    """What the sidecar says about the accuracy of this very file, None where it says nothing."""
+    if "accuracy" in provenance:
+        return str(provenance["accuracy"])
+    measured = [p for p in provenance.get("parity", ()) if p.get("g_iou_candidate") is not None]
+    if measured:
+        last = measured[-1]
+        label = f" ({last['label']})" if last.get("label") else ""
+        return f"G_IoU {last['g_iou_candidate']:.2f} on {len(last['rows'])} samples of {last['origin']}{label}"
+    chosen = provenance.get("chosen_by", {})
+    return f"G_IoU {100 * chosen['g_iou']:.2f} on the samples set aside in training" if "g_iou" in chosen else None
+
+
+def machine_load() -> float | None:
+    """Runnable processes per processor over the last minute; None where the system does not say."""
+    return os.getloadavg()[0] / usable_cpus() if hasattr(os, "getloadavg") else None

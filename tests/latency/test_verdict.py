@@ -41,3 +41,8 @@ def test_a_run_that_did_not_settle_or_cannot_keep_up_is_warned_of() -> None:
     warnings = verdict(short).warnings
     assert "did not settle" in warnings[0]
     assert "load 1.50" in warnings[1]
+
+
+def test_a_busy_machine_is_warned_of_and_one_that_says_nothing_is_not() -> None:
+    assert "3.0 runnable processes" in verdict(machine_load=3.0).warnings[0]
+    assert verdict(machine_load=0.1).warnings == verdict(machine_load=None).warnings == ()

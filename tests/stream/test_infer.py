@@ -19,7 +19,7 @@ from roadedge.imagery import read_image, read_mask
 from roadedge.latency.profile import CSV_COLUMNS
 from roadedge.preprocess import Feeds
 from roadedge.stream.outcome import InferOptions
-from roadedge.stream.session import infer, model_and_source
+from roadedge.stream.session import accuracy_of, infer, model_and_source
 from tests.stream.fakes import FakeRunner
 from tests.stream.test_sources import POINTS, image
 
@@ -285,6 +285,24 @@ def test_a_video_file_runs_and_one_that_breaks_keeps_its_beginning(here: Path) -
     assert [r["clock"] for r in table] == ["pts"] * 8
     assert float(table[3]["capture_s"]) == pytest.approx(0.5)
     assert main(["infer", "film.mp4", "--trajectory", "x.csv"]) == 2
+
+
+def test_the_accuracy_of_a_file_is_what_its_sidecar_says_of_it() -> None:
+    parity = {"g_iou_candidate": 71.234, "rows": [{}, {}], "origin": "city:1", "label": "semi-synthetic"}
+    assert accuracy_of({"parity": [parity]}) == "G_IoU 71.23 on 2 samples of city:1 (semi-synthetic)"
+    assert accuracy_of({"chosen_by": {"g_iou": 0.5}}) == "G_IoU 50.00 on the samples set aside in training"
+    assert accuracy_of({"parity": [{**parity, "g_iou_candidate": None}]}) is None
+    assert accuracy_of({}) is None
+
+
+def test_real_tiles_find_the_trajectory_of_their_place(here: Path, real_data: Path) -> None:
+    folder = real_data / "tianjin"
+    arguments = ["infer", str(folder / "image"), "--trajectory", str(folder / "trajectory"), "--max-frames", "4"]
+    assert main([*arguments, "--gsd", "0.464", "--save", "csv"]) == 0
+    table = rows(here / "runs" / "infer" / "image")
+    assert len({r["frame"].rpartition("_")[0] for r in table}) == 2  # three providers of one place, one of the next
+    assert all(int(r["points"]) > 0 for r in table)
+    assert table[0]["points"] == table[1]["points"] == table[2]["points"]
 
 
 def test_the_same_functions_serve_python(tiles: Path) -> None:
