@@ -38,7 +38,7 @@ def command_line(arguments: list[str]) -> str:
     """
     words = [Path(arguments[0]).name] if arguments else []
     for word in arguments[1:]:
-        word = re.sub(r"(?<=://)[^/@\s]+@", "***@", word)
+        word = re.sub(r"(?<=://)[^/\s]+@", "***@", word)
         word = re.sub(r"(^|[=,])(/[^=,:]*/)([^/=,:]+)/?(?=$|[=,@])", r"\1\3", word)
         words.append(shlex.quote(word))
     return " ".join(words)

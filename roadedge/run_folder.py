@@ -26,7 +26,7 @@ def open_run_folder(command: str, name: str, output: str | Path | None = None, o
         UsageError: `output` is not empty or may not be emptied; `name` is not the name of a folder.
         OutputError: it cannot be written.
     """
-    if Path(name).name != name:
+    if Path(name).name != name or name in ("", ".."):
         raise UsageError(f"a run's name must be the name of one folder, got {name!r}")
     folder = Path("runs") / command / name if output is None else Path(output)
     made = output is None or not folder.exists()
