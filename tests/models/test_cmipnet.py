@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
 
 import numpy as np
+import onnxruntime
 import pytest
 import torch
 from hypothesis import given, settings
@@ -13,6 +15,7 @@ from hypothesis.extra import numpy as hnp
 from torch import Tensor, nn
 
 from roadedge.errors import ModelFileError
+from roadedge.export.graph import write_graph
 from roadedge.models import create_model
 from roadedge.models.catalogue import gmac
 from roadedge.models.cmipnet import (
@@ -241,6 +244,16 @@ class TestFrozen:
         unfolded, folded = (cost(polarised, fold) for fold in (False, True))
         assert unfolded * 4e-6 < 130  # MB of FP32
         assert folded * 4e-6 > 180
+
+    def test_the_exported_graph_keeps_the_weights_shared(self, polarised: CMIPNet, tmp_path: Path) -> None:
+        path = tmp_path / "cmipnet.onnx"
+        write_graph(polarised.deployed(), path, (64, 96), 2)
+        assert path.stat().st_size < 130e6
+        feeds = random_feeds(polarised, 64, 96)
+        session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+        out = session.run(["logits"], {name: value.numpy() for name, value in feeds.items()})[0]
+        with torch.no_grad():
+            assert np.abs(out - polarised(feeds)["logits"].numpy()).max() < 1e-4
 
     def test_the_live_network_follows_gamma(self, polarised: CMIPNet) -> None:
         feeds = random_feeds(polarised, 64, 64)
