@@ -8,10 +8,9 @@ from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from typing_extensions import Self
 
 from roadedge.atomic import replacing
 from roadedge.errors import OutputError
@@ -20,6 +19,9 @@ from roadedge.pictures import Picture, heat_picture, overlay, panel
 from roadedge.sample import RoadMask
 from roadedge.stream.sources import Frame, Second
 from roadedge.stream.video import import_av
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 MILLISECOND = Fraction(1, 1000)
 

@@ -8,16 +8,18 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from typing_extensions import Self
 
 from roadedge.imagery import read_image
 from roadedge.preprocess import draw_second
 from roadedge.sample import Sample
 from roadedge.spec import ModelSpec
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 ReadSecond = Callable[[Path], NDArray[Any]]  # a file of the second modality → points (N, >= 2) or raster (H, W)
 
