@@ -10,7 +10,7 @@ from typing import Any
 
 from roadedge.atomic import write_json, write_text
 from roadedge.environment import environment
-from roadedge.errors import PartialFailureError, RunInvalidError
+from roadedge.errors import DataError, PartialFailureError, RunInvalidError
 from roadedge.latency.profile import CSV_COLUMNS, Profile, profile_of
 from roadedge.latency.report import write_report
 from roadedge.latency.verdict import Verdict, judge
@@ -60,18 +60,18 @@ class InferResult:
             RunInvalidError: the run is INVALID and `require_valid` is set.
         """
         if self.run.failures:
-            raise_failures(self.run, self.folder)
+            raise failure_of(self.run, self.folder)
         if require_valid and not self.verdict.valid:
             raise RunInvalidError(f"the run is INVALID: {'; '.join(self.verdict.reasons)}")
 
 
-def raise_failures(run: Run, folder: Path) -> None:
-    """Raise the one error of a single file, or PartialFailureError for some of many."""
+def failure_of(run: Run, folder: Path) -> DataError:
+    """The one error of a single file, or PartialFailureError for some of many."""
     failures = run.failures
     if len(run.records) == 1:
-        raise failures[0]
+        return failures[0]
     rest = f"; the results of the other {run.answered} are in {folder}" if run.answered else ""
-    raise PartialFailureError(f"{len(failures)} of {len(run.records)} frames failed, the first: {failures[0]}{rest}")
+    return PartialFailureError(f"{len(failures)} of {len(run.records)} frames failed, the first: {failures[0]}{rest}")
 
 
 def conclude(

@@ -16,8 +16,8 @@ from roadedge.latency.clock import Clock, HostClock
 from roadedge.run_folder import open_run_folder
 from roadedge.spec import sha256_of
 from roadedge.stream.opening import open_source
-from roadedge.stream.outcome import SAVES, InferOptions, InferResult, conclude, raise_failures
-from roadedge.stream.pipeline import POLICIES, Pipeline, Plan, Run
+from roadedge.stream.outcome import SAVES, InferOptions, InferResult, conclude, failure_of
+from roadedge.stream.pipeline import POLICIES, Pipeline, Plan
 from roadedge.stream.sinks import MaskSink, OverlaySink, Sink, VideoSink
 from roadedge.stream.sources import Source
 from roadedge.stream.status import StatusLine, progress_bar
@@ -52,6 +52,7 @@ def infer(options: InferOptions, tell: Tell = lambda text: None, clock: Clock | 
         source = stack.enter_context(open_source(options.source, options.inputs))
         check_rate(source, options.plan)
         folder = open_run_folder(options.command, source.name, options.output, options.overwrite)
+        stack.callback(_remove_if_empty, folder)
         sinks = open_sinks(options, source, folder, tell)
         began_ns = clock.now_ns()
         runner = stack.enter_context(open_runner(options.model, options.backend, options.precision, options.threads))
@@ -62,14 +63,15 @@ def infer(options: InferOptions, tell: Tell = lambda text: None, clock: Clock | 
         watch = StatusLine(tell) if source.live or options.plan.rate_hz else bar
         pipeline = Pipeline(source, runner, sinks, options.plan, clock, watch)
         error = _go(pipeline, sinks)
-        _raise_if_nothing(pipeline.run, error, folder)
+        if not pipeline.run.answered and (error or pipeline.run.failures):  # there is nothing to write
+            raise error or failure_of(pipeline.run, folder)
         facts = {
             "source": options.source,
             "runner": runner.describe(),
             "model": model_facts(options.model, runner.provenance),
             "machine_load_before": busy,
         }
-    result = conclude(options, pipeline, folder, load_ms, facts)
+        result = conclude(options, pipeline, folder, load_ms, facts)
     if error is not None:
         tell(f"Results up to the failure are in {folder}")
         raise error
@@ -90,15 +92,10 @@ def _go(pipeline: Pipeline, sinks: list[Sink]) -> RoadEdgeError | None:
     return None
 
 
-def _raise_if_nothing(run: Run, error: RoadEdgeError | None, folder: Path) -> None:
-    """Without a single answer there is nothing to write: take the empty folder away and say why."""
-    if run.answered or not (error or run.failures):
-        return
-    with contextlib.suppress(OSError):  # it holds what an earlier run left
+def _remove_if_empty(folder: Path) -> None:
+    """Take a run's folder away where nothing came of it."""
+    with contextlib.suppress(OSError):  # it holds results
         folder.rmdir()
-    if error is not None:
-        raise error
-    raise_failures(run, folder)
 
 
 def model_and_source(arguments: Sequence[str]) -> tuple[str, str]:

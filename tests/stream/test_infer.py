@@ -163,6 +163,21 @@ def test_a_run_folder_is_not_written_over_unless_asked(tiles: Path) -> None:
     assert Path("runs/infer/tiles-2/metrics.json").exists()
 
 
+def test_a_model_that_cannot_be_opened_leaves_no_folder(tiles: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.undo()
+    monkeypatch.chdir(tiles.parent)
+    assert main(["infer", "no-such-network", str(tiles)]) == 2
+    assert not Path("runs/infer/tiles").exists()
+
+
+def test_a_folder_of_bad_files_alone_leaves_no_folder(tiles: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for path in tiles.iterdir():
+        path.write_bytes(b"")
+    assert main(["infer", str(tiles)]) == 8
+    assert "3 of 3 frames failed" in capsys.readouterr().err
+    assert not Path("runs/infer/tiles").exists()
+
+
 def test_an_output_that_is_a_file_is_found_before_the_model_is_loaded(
     tiles: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
