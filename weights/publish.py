@@ -1,7 +1,7 @@
 """Turn a training run into the files that are shipped: a compact `.pt`, FP32 and FP16 ONNX, each with its sidecar.
 
-    python weights/publish.py runs/train/roadedge-s roadedge-s roadedge/carried
-    python weights/publish.py runs/train/roadedge-s-research roadedge-s-research weights
+python weights/publish.py runs/train/roadedge-s roadedge-s roadedge/carried
+python weights/publish.py runs/train/roadedge-s-research roadedge-s-research weights
 """
 
 from __future__ import annotations

@@ -1,8 +1,9 @@
-"""What all networks share: the contract `RoadNet`, normalisation at the input, residual blocks, folding of batch-norms."""
+"""What all networks share: the contract `RoadNet`, normalisation at the input, residual blocks, folded norms."""
 
 from __future__ import annotations
 
 import copy
+import itertools
 from collections.abc import Sequence
 
 import torch
@@ -14,7 +15,7 @@ from roadedge.spec import ModelSpec
 class RoadNet(nn.Module):
     """The contract of every network: feeds in, road logits out.
 
-    `forward` takes the feeds of `preprocess` as tensors, {name: (N, H, W, C) uint8 or float in grey levels}, and returns
+    `forward` takes the feeds of `preprocess` as tensors, {name: (N, H, W, C) uint8 or float in grey levels}, and gives
     {"logits": (N, 1, H, W)} and auxiliary outputs under names of their own. H and W are multiples of `spec.stride`.
     """
 
@@ -78,7 +79,8 @@ class ResidualBlock(nn.Module):
 
 def folded(conv: nn.Conv2d, norm: nn.BatchNorm2d, keep: slice = slice(None)) -> nn.Conv2d:
     """One convolution with bias that equals `norm(conv(x))` in eval mode; only the output channels `keep`."""
-    assert norm.running_mean is not None and norm.running_var is not None
+    assert norm.running_mean is not None
+    assert norm.running_var is not None
     scale = (norm.weight / torch.sqrt(norm.running_var + norm.eps))[keep]
     weight = conv.weight[keep] * scale[:, None, None, None]
     before = 0.0 if conv.bias is None else conv.bias[keep]
@@ -101,7 +103,7 @@ def fold_batch_norms(network: nn.Module) -> None:
         if not isinstance(module, nn.Sequential):
             continue
         parts = list(module.named_children())
-        for (name, conv), (after, norm) in zip(parts, parts[1:], strict=False):
+        for (name, conv), (after, norm) in itertools.pairwise(parts):
             if isinstance(conv, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d) and conv.groups == 1:
                 module._modules[name] = folded(conv, norm)
                 module._modules[after] = nn.Identity()

@@ -1,9 +1,9 @@
 """Our lightweight network in CMIPNet's spirit: two streams, shared weights, private normalisation, a fixed exchange.
 
 The streams run side by side down to 1/8. The exchange is fixed when the network is built, on contiguous channel ranges
-that are multiples of 16, and stands after the residual add, in blocks with a projection shortcut: a stream then simply
+that are multiples of 16, and stands after the residual add, in blocks with a projection shortcut: a stream then just
 does not compute the channels that it takes from the other one, no map is copied but by a concat, and conv + add + ReLU
-stay one kernel. Where the two ranges no longer overlap both streams hold the same map, and one stream goes on: fusion is
+stay one kernel. Where the ranges no longer overlap both streams hold the same map, and one stream goes on: fusion is
 the limit of the exchange. One head predicts at 1/4 and shuffles its channels into pixels.
 
 Source: the idea of exchange is CMIPNet's (TGRS 2024) and CEN's (NeurIPS 2020); the layout is ours.
@@ -39,7 +39,7 @@ SIZES = {
 
 
 class TwoStreamConv(nn.Module):
-    """One convolution for both streams with a batch-norm for each; `keep` are the output channels that each computes."""
+    """One convolution for both streams with a batch-norm for each."""
 
     def __init__(self, inputs: int, outputs: int, kernel: int = 3, stride: int = 1) -> None:
         super().__init__()

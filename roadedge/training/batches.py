@@ -88,12 +88,14 @@ def training_pools(recipe: Recipe, folders: list[Path]) -> tuple[list[Pool], Poo
 
 
 def places_aside(recipe: Recipe, folder: str, entries: list[Entry]) -> int:
-    """How many places of a folder's train split are set aside: as the recipe says, else a tenth, none of a single one."""
+    """How many places of a folder's train split are set aside: as the recipe says, else a tenth; none of one."""
     places = len({entry.group for entry in entries})
     return recipe.hold_out.get(folder, max(1, round(HOLD_OUT_SHARE * places)) if places > 1 else 0)
 
 
-def city_readers(seeds: list[int], tiles: int, gsd_m: float, side: int = CITY_TILE) -> list[Callable[[], LabelledSample]]:
+def city_readers(
+    seeds: list[int], tiles: int, gsd_m: float, side: int = CITY_TILE
+) -> list[Callable[[], LabelledSample]]:
     """Readers of `tiles` windows of the built-in cities of these seeds, spread so that no two overlap."""
     cities = [City(seed, gsd_m) for seed in seeds]
 
@@ -136,7 +138,9 @@ def prefetched(
     """(step, batch) from `start` up to `stop`, made ahead by two threads, in order."""
     ahead = 4
     with ThreadPoolExecutor(2) as executor:
-        waiting = [executor.submit(make_batch, recipe, spec, pools, s, rank) for s in range(start, min(start + ahead, stop))]
+        waiting = [
+            executor.submit(make_batch, recipe, spec, pools, s, rank) for s in range(start, min(start + ahead, stop))
+        ]
         for step in range(start, stop):
             batch = waiting.pop(0).result()
             if step + ahead < stop:

@@ -56,7 +56,9 @@ def load_network(path: str | Path) -> tuple[RoadNet, dict[str, Any]]:
     if not {"schema_version", "spec", "weights"} <= set(content):
         raise ModelFileError(f"{path} is not a roadedge checkpoint: it holds {sorted(map(str, content))[:6]}")
     if content["schema_version"] != SCHEMA_VERSION:
-        raise ModelFileError(f"{path} has schema version {content['schema_version']}, this roadedge reads {SCHEMA_VERSION}")
+        raise ModelFileError(
+            f"{path} has schema version {content['schema_version']}, this roadedge reads {SCHEMA_VERSION}"
+        )
     spec = ModelSpec.from_dict(content["spec"])
     network = create_model(spec.name, spec)
     try:
@@ -84,7 +86,9 @@ def read_archive(path: str | Path) -> dict[str, Any]:
             f"{path} is refused: it holds more than tensors and plain values, and loading it could run code"
         ) from error
     except (RuntimeError, EOFError, OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
-        raise ModelFileError(f"{path} cannot be read as a checkpoint ({type(error).__name__}); copy it again") from error
+        raise ModelFileError(
+            f"{path} cannot be read as a checkpoint ({type(error).__name__}); copy it again"
+        ) from error
     if not isinstance(content, dict):
         raise ModelFileError(f"{path} is not a roadedge checkpoint: it holds a {type(content).__name__}")
     return content

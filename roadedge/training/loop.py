@@ -141,7 +141,13 @@ def train(
         on_step(run.step, recipe.steps, loss)
         due = run.step % recipe.evaluate_every == 0 or run.step == recipe.steps
         if run.step % LOG_EVERY == 0 or due:
-            row = {"step": run.step, "loss": loss, "lr": rate(recipe, step), "gradient_norm": norm, "images_per_s": speed}
+            row = {
+                "step": run.step,
+                "loss": loss,
+                "lr": rate(recipe, step),
+                "gradient_norm": norm,
+                "images_per_s": speed,
+            }
             if due:
                 row |= choose(run, validation, folders, output, report)
             log.add(row)
@@ -167,12 +173,12 @@ def train_step(run: Run, batch: Batch, step: int, precision: str, output: Path) 
         logits = network(feeds)["logits"]
     loss = road_loss(logits, torch.from_numpy(batch.target), recipe.dice) + network.penalty()
     run.optimiser.zero_grad(set_to_none=True)
-    loss.backward()  # type: ignore[no-untyped-call]
+    loss.backward()
     norm = nn.utils.clip_grad_norm_(network.parameters(), recipe.clip or math.inf)
     if not (torch.isfinite(loss) and torch.isfinite(norm)):
         kept = output / "nonfinite.npz"
         with replacing(kept) as temporary:
-            np.savez_compressed(temporary, target=batch.target, step=step, **batch.feeds)
+            np.savez_compressed(temporary, allow_pickle=False, target=batch.target, step=step, **batch.feeds)
         raise NonFiniteError(
             f"the loss became {loss.item()} (gradient norm {norm.item()}) at step {step}; its inputs are in {kept}; "
             "lower the learning rate or look at that batch"
@@ -205,7 +211,7 @@ def effective_precision(asked: str) -> str:
     """`bf16` or `fp32`; `auto` takes bf16 where the processor computes in it, else fp32."""
     if asked != "auto":
         return asked
-    capable = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()  # type: ignore[no-untyped-call]
+    capable = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
     return "bf16" if capable else "fp32"
 
 
@@ -282,9 +288,7 @@ def save_state(run: Run, output: Path) -> None:
         torch.save(run.state(), temporary)
 
 
-def start_run(
-    run: Run, folders: list[Path], output: Path, init: Path | None, resume: bool, report: Report
-) -> None:
+def start_run(run: Run, folders: list[Path], output: Path, init: Path | None, resume: bool, report: Report) -> None:
     """Make or reopen the run folder; load the weights to start from.
 
     Raises:
@@ -297,7 +301,9 @@ def start_run(
             raise UsageError(f"there is no run to resume in {output}: {state.name} is missing; leave --resume out")
         content = read_archive(state)
         if content["recipe"] != to_toml(run.recipe):
-            raise SpecMismatchError(f"{output} was trained by another recipe than this one; resume it with its recipe.toml")
+            raise SpecMismatchError(
+                f"{output} was trained by another recipe than this one; resume it with its recipe.toml"
+            )
         run.restore(content)
         report(f"resumed {output} at step {run.step}")
         return
@@ -356,7 +362,7 @@ class Log:
         try:
             from torch.utils.tensorboard import SummaryWriter
 
-            self.board = SummaryWriter(str(folder / "tensorboard"), purge_step=step)  # type: ignore[no-untyped-call]
+            self.board = SummaryWriter(str(folder / "tensorboard"), purge_step=step)
         except ImportError:
             pass  # log.csv and curves.png say the same; the `train` extra brings TensorBoard
 

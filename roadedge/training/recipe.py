@@ -42,7 +42,9 @@ class Recipe:
     city_tiles: int = 256  # how many 512 x 512 windows of it are drawn from
     city_seeds: int = 16
     weights: dict[str, float] = field(default_factory=dict)  # of a folder by its name; default 1.0
-    hold_out: dict[str, int] = field(default_factory=dict)  # places set aside of a folder's train split, to choose by; a tenth
+    hold_out: dict[str, int] = field(
+        default_factory=dict
+    )  # places set aside of a folder's train split, to choose by; a tenth
     evaluate_every: int = 500
     evaluate_most: int = 48  # samples
     save_every: int = 250
@@ -100,9 +102,15 @@ def to_toml(recipe: Recipe) -> str:
     for f in dataclasses.fields(recipe):
         value = getattr(recipe, f.name)
         if dataclasses.is_dataclass(value) or isinstance(value, dict):
-            inner = value if isinstance(value, dict) else {g.name: getattr(value, g.name) for g in dataclasses.fields(value)}
+            inner = (
+                value
+                if isinstance(value, dict)
+                else {g.name: getattr(value, g.name) for g in dataclasses.fields(value)}
+            )
             if inner:
-                tables.append("\n".join([f"\n[{f.name}]", *(f"{_key(key)} = {_literal(v)}" for key, v in inner.items())]))
+                tables.append(
+                    "\n".join([f"\n[{f.name}]", *(f"{_key(key)} = {_literal(v)}" for key, v in inner.items())])
+                )
         else:
             lines.append(f"{f.name} = {_literal(value)}")
     return "\n".join(lines + tables) + "\n"

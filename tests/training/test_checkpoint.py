@@ -71,7 +71,12 @@ def test_missing_cut_and_foreign_files_are_one_sentence(tmp_path: Path) -> None:
 def test_weights_of_another_network_are_named(tmp_path: Path) -> None:
     network = create_model("roadedge-n")
     torch.save(
-        {"schema_version": 1, "spec": ModelSpec("roadedge-s").to_dict(), "weights": network.state_dict(), "provenance": {}},
+        {
+            "schema_version": 1,
+            "spec": ModelSpec("roadedge-s").to_dict(),
+            "weights": network.state_dict(),
+            "provenance": {},
+        },
         tmp_path / "other.pt",
     )
     with pytest.raises(SpecMismatchError, match="not those of roadedge-s"):

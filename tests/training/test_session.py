@@ -31,7 +31,7 @@ def test_a_model_names_its_run() -> None:
 
 
 def test_epochs_become_steps(folder: Path) -> None:
-    assert plan([folder], epochs=4, batch=2).recipe.steps == 4  # two training tiles (one is set aside), four times, two at a time
+    assert plan([folder], epochs=4, batch=2).recipe.steps == 4
     with pytest.raises(UsageError, match="--steps and --epochs"):
         plan([folder], epochs=4, steps=5)
 
@@ -52,7 +52,20 @@ def test_train_and_resume_from_the_command_line(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    options = ["--model", "roadedge-n", "--steps", "2", "--batch", "2", "--crop", "64", "--precision", "fp32", "--json", "-q"]
+    options = [
+        "--model",
+        "roadedge-n",
+        "--steps",
+        "2",
+        "--batch",
+        "2",
+        "--crop",
+        "64",
+        "--precision",
+        "fp32",
+        "--json",
+        "-q",
+    ]
     assert cli.main(["train", str(folder), *options]) == 0
     result = json.loads(capsys.readouterr().out)
     assert result["steps"] == 2
