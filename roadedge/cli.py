@@ -46,7 +46,7 @@ def _version(wanted: bool) -> None:
 
 @app.callback()
 def _options(
-    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")] = False,
+    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print it.")] = False,
 ) -> None:
     """Options of every command."""
 
@@ -64,8 +64,8 @@ def train(
     lr: Annotated[float | None, typer.Option(help="Peak learning rate.")] = None,
     seed: Annotated[int | None, typer.Option(help="Of all randomness.")] = None,
     precision: Annotated[str | None, typer.Option(help="auto, bf16 or fp32.")] = None,
-    init: Annotated[str | None, typer.Option(help="Start from the weights of this .pt; what did not fit is listed.")] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Continue the run in -o, or the newest one, exactly.")] = False,
+    init: Annotated[str | None, typer.Option(help="Start from these weights; what did not fit is listed.")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Continue the run in -o, or the newest, exactly.")] = False,
     threads: Annotated[int | None, typer.Option(help="Threads of torch; default all.")] = None,
     output: Annotated[Path | None, typer.Option("-o", "--output", help="Run folder; default runs/train/NAME.")] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Empty a run folder that is in the way.")] = False,
@@ -301,7 +301,7 @@ def _show(run: Callable[[], InferResult], as_json: bool, require_valid: bool = F
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run the command line and return its exit code: one sentence for an error that we know, a traceback with -v else."""
+    """Run the command line and return its exit code; an error is one sentence, with -v a traceback."""
     arguments = sys.argv[1:] if arguments is None else arguments
     verbose = any(a in ("-v", "--verbose") for a in arguments)
     warnings.showwarning = lambda message, *_, **__: say(f"warning: {message}")  # one line, without our source
