@@ -191,20 +191,20 @@ def _check_options(precision: str, opset: int) -> None:
 
 @contextlib.contextmanager
 def _kept_clean(target: Path, overwrite: bool) -> Iterator[None]:
-    """Prove that `target` can be written before any work is done; a folder made for it goes again if the work fails."""
+    """Prove that `target` can be written before any work is done; folders made for it go again if the work fails."""
     for path in (target, sidecar_path(target)):
         if path.exists() and not overwrite:
             raise OutputError(f"{path} is there already; give --overwrite, or another -o/--output")
-    made = not target.parent.exists()
+    made = [folder for folder in target.parents if not folder.exists()]
     probe = target.with_name(f".{target.stem}.probe")
     write_bytes(probe, b"roadedge")
     probe.unlink()
     try:
         yield
     except BaseException:
-        if made:
-            with contextlib.suppress(OSError):  # not empty: somebody else writes here too
-                target.parent.rmdir()
+        with contextlib.suppress(OSError):  # not empty: somebody else writes here too
+            for folder in made:
+                folder.rmdir()
         raise
 
 
