@@ -50,7 +50,7 @@ def main() -> None:
 
 
 def possible(takes: tuple[str, ...], inputs: str, texts: tuple[str, ...]) -> bool:
-    """Whether a network that takes these inputs can be scored so; an image-only one has one row per image corruption."""
+    """Whether a network that takes these inputs can be scored so; one of images alone has the image rows."""
     if len(takes) > 1:
         return True
     return inputs == "image" and takes == ("image",)
@@ -70,15 +70,10 @@ def score(arguments: argparse.Namespace, inputs: str, texts: tuple[str, ...]) ->
         output=Path("runs/eval") / name,
         overwrite=True,
     )
-    content = result.to_dict()
-    pooled = content["pooled"]
-    print(f"{inputs} {' '.join(texts)}: G_IoU {100 * pooled['G_IoU']:.2f}", flush=True)
-    return {
-        "inputs": inputs,
-        "corruptions": list(texts),
-        "pooled": pooled,
-        "sets": {s["name"]: s for s in content["sets"]},
-    }
+    pooled = result.pooled.to_dict()
+    sets = {scores.name: scores.to_dict() for scores in result.sets}
+    print(f"{inputs} {' '.join(texts)}: G_IoU {100 * result.pooled.scores.g_iou:.2f}", flush=True)
+    return {"inputs": inputs, "corruptions": list(texts), "pooled": pooled, "sets": sets}
 
 
 def table(model: str, split: str, rows: list[dict[str, Any]], sets: list[str]) -> str:
@@ -96,8 +91,9 @@ def table(model: str, split: str, rows: list[dict[str, Any]], sets: list[str]) -
         lines.append(_row(cells))
     lines += [
         "",
-        "Semi-synthetic wherever a trajectory is fed: the points are simulated from the truth. Threshold 0.5, no test-time",
-        f"augmentation. {facts['date'][:10]}, {facts['processor']}, {facts['cpu_count']} CPUs, `{facts['command']}`.",
+        "Semi-synthetic wherever a trajectory is fed: the points are simulated from the truth. Threshold 0.5, no",
+        f"test-time augmentation. {facts['date'][:10]}, {facts['processor']}, {facts['cpu_count']} CPUs, "
+        f"`{facts['command']}`.",
     ]
     return "\n".join(lines) + "\n"
 

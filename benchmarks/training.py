@@ -31,7 +31,8 @@ class Trainee:
     def __init__(self, model: str, precision: str, channels_last: bool, batch: int, crop: int) -> None:
         torch.manual_seed(0)
         layout = torch.channels_last if channels_last else torch.contiguous_format
-        self.network: RoadNet = create_model(model).to(memory_format=layout).train()
+        self.network: RoadNet = create_model(model).train()
+        self.network.to(memory_format=layout)  # type: ignore[call-overload]
         self.optimiser = torch.optim.AdamW(self.network.parameters(), 1e-3, fused=True)
         self.low = precision == "bf16"
         shape = (batch, crop, crop)
