@@ -20,6 +20,7 @@ from roadedge.latency.profile import CSV_COLUMNS
 from roadedge.preprocess import Feeds
 from roadedge.stream.outcome import InferOptions
 from roadedge.stream.session import accuracy_of, infer, model_and_source
+from roadedge.weights import names
 from tests.stream.fakes import FakeRunner
 from tests.stream.test_sources import POINTS, image
 
@@ -318,6 +319,31 @@ def test_real_tiles_find_the_trajectory_of_their_place(here: Path, real_data: Pa
     assert len({r["frame"].rpartition("_")[0] for r in table}) == 2  # three providers of one place, one of the next
     assert all(int(r["points"]) > 0 for r in table)
     assert table[0]["points"] == table[1]["points"] == table[2]["points"]
+
+
+def test_the_carried_network_finds_the_roads_of_a_flight(
+    tmp_path: Path, small_lap: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if "roadedge-s" not in names():
+        pytest.skip("roadedge-s is not carried by this checkout")
+    monkeypatch.chdir(tmp_path)
+    arguments = [
+        "infer",
+        "roadedge-s",
+        "synth:512x512@20",
+        "--policy",
+        "all",
+        "--max-frames",
+        "3",
+        "--save",
+        "mask,csv",
+    ]
+    assert main([*arguments, "--backend", "onnxruntime"]) == 0
+    metrics = json.loads(Path("runs/infer/synth-512x512/metrics.json").read_text())
+    assert metrics["answered"] == 3
+    assert metrics["scores"]["G_IoU"] > 0.6
+    assert metrics["runner"]["backend"] == "onnxruntime"
+    assert metrics["model"]["file"] == "roadedge-s.onnx"
 
 
 def test_the_same_functions_serve_python(tiles: Path) -> None:
