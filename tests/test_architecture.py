@@ -5,7 +5,6 @@ from __future__ import annotations
 import ast
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -98,14 +97,14 @@ def test_import_roadedge_loads_nothing_heavy() -> None:
 def test_help_loads_no_network_library_and_answers_soon() -> None:
     heavy = [name for name in HEAVY if name not in ("typer", "rich")]
     code = (
-        "import sys; from roadedge.cli import main; code = main(['--help']);"
-        f"print('loaded', *[name for name in {heavy} if name in sys.modules]); sys.exit(code)"
+        "import sys, time; from roadedge.cli import main; code = main(['--help']);"
+        f"print(time.process_time(), *[name for name in {heavy} if name in sys.modules]); sys.exit(code)"
     )
-    start = time.perf_counter()
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    seconds = time.perf_counter() - start
-    assert done.stdout.splitlines()[-1] == "loaded"
-    assert seconds < 3, f"--help took {seconds:.2f} s; the aim is 0.5 s on a quiet machine"
+    seconds, *loaded = done.stdout.splitlines()[-1].split()
+    assert loaded == []
+    # Processor time, since a busy machine stretches the wall's. The aim is 0.5 s; the bound allows for a slow processor.
+    assert float(seconds) < 2
 
 
 def test_the_package_says_that_it_is_typed() -> None:
