@@ -131,6 +131,7 @@ def metrics_of(
         "batch": 1,
         **profile.to_dict(),
         "interrupted": run.interrupted,
+        "notices": run.notices,
         "failures": [str(error) for error in run.failures],
         "outside_trained_gsd": run.outside_band,
         "road_fraction_of_last": run.last.mask.road_fraction if run.last else None,

@@ -18,10 +18,10 @@ from roadedge.latency.profile import FrameRecord
 from roadedge.metrics.pixel import PixelCounts, count_pixels
 from roadedge.postprocess import postprocess
 from roadedge.preprocess import Feeds, OutsideBandWarning, check_band, preprocess
-from roadedge.sample import RoadMask
+from roadedge.sample import RoadMask, Sample
 from roadedge.spec import ModelSpec
 from roadedge.stream.sinks import Result, Sink
-from roadedge.stream.sources import Frame, Source
+from roadedge.stream.sources import Frame, Second, Source
 
 POLICIES = ("latest", "all")
 
@@ -184,6 +184,7 @@ class Pipeline:
         with timer("heatmap"):
             if spec.second is not None:
                 second = self._source.second(frame, spec)
+                self._check_points(sample, second)
         with timer("preprocess"):
             feeds = preprocess(sample, spec, self._plan.strict, None if second is None else second.raster)
         with timer("infer"):
@@ -235,6 +236,15 @@ class Pipeline:
             self._bands[gsd_m] = bool(caught)
             self.run.notices += [str(one.message) for one in caught]
         self.run.outside_band += self._bands[gsd_m]
+
+    def _check_points(self, sample: Sample, second: Second) -> None:
+        """Points that all miss the image are dropped by contract, but they hint at a wrong unit or a wrong pair."""
+        if second.points == 0 and sample.second is not None and len(sample.second):
+            height, width = sample.size
+            self.run.notices.append(
+                f"none of the {len(sample.second)} points of {sample.id} lies on its image of {width} x {height} pixels; "
+                "it was run on the image alone"
+            )
 
     def _now_s(self) -> float:
         return self._since_start_s(self._clock.now_ns())
