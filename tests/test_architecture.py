@@ -103,7 +103,7 @@ def test_help_loads_no_network_library_and_answers_soon() -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     seconds, *loaded = done.stdout.splitlines()[-1].split()
     assert loaded == []
-    # Processor time, since a busy machine stretches the wall's. The aim is 0.5 s; the bound allows for a slow processor.
+    # Processor time: a busy machine stretches the wall's. The aim is 0.5 s, the bound allows for a slow processor.
     assert float(seconds) < 2
 
 
