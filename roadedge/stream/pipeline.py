@@ -242,8 +242,8 @@ class Pipeline:
         if second.points == 0 and sample.second is not None and len(sample.second):
             height, width = sample.size
             self.run.notices.append(
-                f"none of the {len(sample.second)} points of {sample.id} lies on its image of {width} x {height} pixels; "
-                "it was run on the image alone"
+                f"none of the {len(sample.second)} points of {sample.id} lies on its image of {width} x {height} "
+                "pixels; it was run on the image alone"
             )
 
     def _now_s(self) -> float:

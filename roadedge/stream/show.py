@@ -7,6 +7,8 @@ import sys
 from roadedge.latency.table import facts, latency_table, verdict_lines
 from roadedge.stream.outcome import SEMI_SYNTHETIC, InferResult
 
+NOTICES = 5  # that are printed; metrics.json has all
+
 
 def print_result(result: InferResult) -> None:
     """Print the latency table and all that goes with it on stdout; without colour where that is no terminal."""
@@ -33,6 +35,9 @@ def result_lines(result: InferResult) -> list[str]:
         lines.append(
             f"{run.outside_band} frames lie outside the ground sample distances that the network was trained on"
         )
+    lines += [f"notice: {notice}" for notice in run.notices[:NOTICES]]
+    if len(run.notices) > NOTICES:
+        lines.append(f"and {len(run.notices) - NOTICES} more notices in metrics.json")
     return lines
 
 

@@ -80,6 +80,13 @@ def test_a_folder_leaves_masks_overlays_table_metrics_and_report(
     assert re.search(r"Next: open .*report\.html", out.err)
 
 
+def test_points_that_all_miss_their_image_are_said(tiles: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    Path("points/b.csv").write_text("x,y\n117.7,390\n117.8,391\n")
+    assert main(["infer", str(tiles / "b.png"), "--trajectory", "points"]) == 0
+    assert "none of the 2 points of b lies on its image of 40 x 32 pixels" in capsys.readouterr().out
+    assert rows(Path("runs/infer/b"))[0]["points"] == "0"
+
+
 def test_metrics_say_what_ran_and_what_a_percentile_would_take(tiles: Path) -> None:
     assert main(["infer", "fake", str(tiles)]) == 0
     metrics = json.loads(Path("runs/infer/tiles/metrics.json").read_text())
