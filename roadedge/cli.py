@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 import warnings
 from collections.abc import Callable
@@ -302,6 +303,7 @@ def _show(run: Callable[[], InferResult], as_json: bool, require_valid: bool = F
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line and return its exit code; an error is one sentence, with -v a traceback."""
+    os.environ.setdefault("OPENCV_LOG_LEVEL", "OFF")  # its lines about a bad image would stand beside our sentence
     arguments = sys.argv[1:] if arguments is None else arguments
     verbose = any(a in ("-v", "--verbose") for a in arguments)
     warnings.showwarning = lambda message, *_, **__: say(f"warning: {message}")  # one line, without our source

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
 from roadedge.atomic import write_bytes
@@ -12,7 +13,13 @@ from roadedge.errors import OutputError, RoadEdgeError, UsageError
 RUN_FILES = ("recipe.toml", "env.json", "metrics.json", "samples.csv", "frames.csv")  # what tells a run folder
 
 
-def open_run_folder(command: str, name: str, output: str | Path | None = None, overwrite: bool = False) -> Path:
+def open_run_folder(
+    command: str,
+    name: str,
+    output: str | Path | None = None,
+    overwrite: bool = False,
+    needed: Sequence[Path] = (),
+) -> Path:
     """Make an empty folder for a run and prove that it can be written to, before any work is done.
 
     Args:
@@ -21,6 +28,7 @@ def open_run_folder(command: str, name: str, output: str | Path | None = None, o
         output: another folder; must be absent or empty, unless `overwrite`.
         overwrite: empty `output` first. A folder with none of RUN_FILES, a repository, the home and the working
             directory are refused: a slip with -o must not delete a data set.
+        needed: files and folders that the run reads; a folder that holds one of them is not emptied.
 
     Raises:
         UsageError: `output` is not empty or may not be emptied; `name` is not the name of a folder.
@@ -34,7 +42,7 @@ def open_run_folder(command: str, name: str, output: str | Path | None = None, o
         if output is None:
             folder = _make_next(folder)
         else:
-            _empty(folder, overwrite)
+            _empty(folder, overwrite, needed)
             folder.mkdir(parents=True, exist_ok=True)
         probe = folder / ".probe"
         write_bytes(probe, bytes(4096))
@@ -67,12 +75,15 @@ def _make_next(wanted: Path) -> Path:
             return folder
 
 
-def _empty(folder: Path, overwrite: bool) -> None:
+def _empty(folder: Path, overwrite: bool, needed: Sequence[Path]) -> None:
     inside = list(folder.iterdir()) if folder.is_dir() else []
     if not inside:
         return
     if not overwrite:
         raise UsageError(f"{folder} is not empty; choose another -o/--output or pass --overwrite")
+    for path in needed:
+        if path.exists() and path.resolve().is_relative_to(folder.resolve()):
+            raise UsageError(f"{folder} holds {path.name}, which this run reads; choose another -o/--output")
     kept = (Path.home(), *Path.home().parents, Path.cwd(), *Path.cwd().parents)
     names = {path.name for path in inside}
     if names.isdisjoint(RUN_FILES) or ".git" in names or folder.resolve() in kept:

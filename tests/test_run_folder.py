@@ -160,3 +160,14 @@ def test_the_newest_run_is_that_of_the_newest_file(here: Path) -> None:
             (folder / "best.pt").write_bytes(b"")
             os.utime(folder / "best.pt", (1000 - number, 1000 - number))
     assert newest_run("train", "best.pt") == Path("runs/train/a")
+
+
+def test_a_folder_that_holds_what_the_run_reads_is_not_emptied(tmp_path: Path) -> None:
+    folder = open_run_folder("train", "a", tmp_path / "run")
+    (folder / "recipe.toml").write_text("steps = 1")
+    (folder / "best.pt").write_bytes(b"weights")
+    with pytest.raises(UsageError, match=r"holds best\.pt, which this run reads"):
+        open_run_folder("eval", "a", folder, overwrite=True, needed=[folder / "best.pt"])
+    assert (folder / "best.pt").read_bytes() == b"weights"
+    open_run_folder("eval", "a", folder, overwrite=True, needed=[tmp_path / "other.pt"])
+    assert not (folder / "best.pt").exists()

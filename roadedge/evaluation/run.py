@@ -53,7 +53,7 @@ def evaluate_model(
     with open_runner(model, backend, precision, threads) as runner:
         path = find_model(model, (BACKENDS[runner.name],))
         open_sources(roots, runner.spec, settings)  # a wrong folder is told before a run folder is made
-        folder = open_run_folder("eval", path.stem, output, overwrite)
+        folder = open_run_folder("eval", path.stem, output, overwrite, [path, *map(Path, roots)])
         identity = {"file": path.name, "sha256": sha256_of(path)}
         return evaluate(runner, roots, settings, folder, progress, identity)
 

@@ -51,7 +51,7 @@ def infer(options: InferOptions, tell: Tell = lambda text: None, clock: Clock | 
     with ExitStack() as stack:
         source = stack.enter_context(open_source(options.source, options.inputs))
         check_rate(source, options.plan)
-        folder = open_run_folder(options.command, source.name, options.output, options.overwrite)
+        folder = open_run_folder(options.command, source.name, options.output, options.overwrite, _read(options))
         stack.callback(_remove_if_empty, folder)
         sinks = open_sinks(options, source, folder, tell)
         began_ns = clock.now_ns()
@@ -76,6 +76,12 @@ def infer(options: InferOptions, tell: Tell = lambda text: None, clock: Clock | 
         tell(f"Results up to the failure are in {folder}")
         raise error
     return result
+
+
+def _read(options: InferOptions) -> list[Path]:
+    """Files and folders that the run reads."""
+    named = [options.source, options.model, options.inputs.trajectory]
+    return [Path(one).expanduser() for one in named if one is not None]
 
 
 def _go(pipeline: Pipeline, sinks: list[Sink]) -> RoadEdgeError | None:

@@ -98,16 +98,17 @@ class Session:
             from roadedge.training.loop import train
         except ImportError as error:
             raise MissingExtraError("torch", "train", "training") from error
-        if self.resume and self.output is not None:
-            folder = self.output.resolve()
-        else:
-            folder = open_run_folder("train", self.recipe.name, self.output, self.overwrite)
         init = None
         if self.init is not None:
             from roadedge.weights import find_checkpoint
 
-            init = find_checkpoint(self.init)
+            init = find_checkpoint(self.init).resolve()
         data = [path.resolve() for path in self.folders]
+        if self.resume and self.output is not None:
+            folder = self.output.resolve()
+        else:
+            needed = data if init is None else [*data, init]
+            folder = open_run_folder("train", self.recipe.name, self.output, self.overwrite, needed)
         bar = Bar(self.recipe.steps, enabled=progress and sys.stderr.isatty())
         try:
             with bar:
