@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import copy
-import csv
 import math
 import time
 from collections.abc import Callable
@@ -15,25 +13,23 @@ from typing import Any
 import cv2
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 
-from roadedge.atomic import replacing, write_json, write_text
-from roadedge.environment import environment
-from roadedge.errors import NonFiniteError, SpecMismatchError, UsageError
-from roadedge.metrics.pixel import PixelCounts, count_pixels, global_iou, mean_sample_iou
-from roadedge.models import create_model
-from roadedge.models.blocks import RoadNet
-from roadedge.postprocess import postprocess
-from roadedge.preprocess import Feeds, preprocess
+from roadedge.atomic import replacing, write_json
+from roadedge.errors import NonFiniteError
+from roadedge.metrics.pixel import global_iou, mean_sample_iou
 from roadedge.spec import ModelSpec
 from roadedge.training.batches import Batch, Pool, prefetched, training_pools
-from roadedge.training.checkpoint import initialise, load_network, read_archive, save_network
+from roadedge.training.checkpoint import load_network, save_network
+from roadedge.training.interruption import Interruption
+from roadedge.training.log import Log
 from roadedge.training.losses import road_loss
-from roadedge.training.recipe import Recipe, read_recipe, to_toml
+from roadedge.training.pictures import draw_curves, draw_panels
+from roadedge.training.recipe import Recipe
+from roadedge.training.run import Report, Run, provenance, save_state, start_run
+from roadedge.training.validation import validate
 
-LOG_COLUMNS = ("step", "loss", "lr", "gradient_norm", "images_per_s", "g_iou", "a_iou")
 LOG_EVERY = 25
-Report = Callable[[str], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,51 +43,6 @@ class TrainResult:
     best_g_iou: float
     seconds: float
     images_per_s: float
-
-
-class Run:
-    """All that changes during training; `state` and `restore` are its two ends on disk."""
-
-    def __init__(self, recipe: Recipe, spec: ModelSpec) -> None:
-        torch.manual_seed(recipe.seed)
-        self.recipe = recipe
-        self.network = create_model(recipe.model, spec).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.average = copy.deepcopy(self.network).eval().requires_grad_(False)
-        decay = [p for p in self.network.parameters() if p.ndim > 1]
-        plain = [p for p in self.network.parameters() if p.ndim <= 1]  # norms and biases are not decayed
-        kind = torch.optim.AdamW if recipe.optimiser == "adamw" else torch.optim.Adam
-        groups = [{"params": decay, "weight_decay": recipe.weight_decay}, {"params": plain, "weight_decay": 0.0}]
-        self.optimiser = kind(groups, lr=recipe.lr, fused=True)
-        self.step = 0
-        self.best_step, self.best_g_iou = 0, -1.0
-        self.seconds = 0.0
-
-    def start_from(self, weights: dict[str, Tensor]) -> list[str]:
-        """Copy what fits into the network and its average; return a line for each weight that did not match."""
-        lines = initialise(self.network, weights)
-        self.average.load_state_dict(self.network.state_dict())
-        return lines
-
-    def state(self) -> dict[str, Any]:
-        """All that continuing needs, as tensors and plain values."""
-        return {
-            "recipe": to_toml(self.recipe),
-            "step": self.step,
-            "best_step": self.best_step,
-            "best_g_iou": self.best_g_iou,
-            "seconds": self.seconds,
-            "network": self.network.state_dict(),
-            "average": self.average.state_dict(),
-            "optimiser": self.optimiser.state_dict(),
-        }
-
-    def restore(self, state: dict[str, Any]) -> None:
-        """Continue where `state` was taken."""
-        self.network.load_state_dict(state["network"])
-        self.average.load_state_dict(state["average"])
-        self.optimiser.load_state_dict(state["optimiser"])
-        self.step, self.seconds = state["step"], state["seconds"]
-        self.best_step, self.best_g_iou = state["best_step"], state["best_g_iou"]
 
 
 def train(
@@ -133,26 +84,31 @@ def train(
     log = Log(output, run.step)
     began, first_step = time.perf_counter(), run.step
     before = run.seconds
-    for step, batch in prefetched(recipe, spec, pools, run.step, recipe.steps):
-        loss, norm = train_step(run, batch, step, precision, output)
-        run.step = step + 1
-        run.seconds = before + time.perf_counter() - began
-        speed = (run.step - first_step) * recipe.batch / (time.perf_counter() - began)
-        on_step(run.step, recipe.steps, loss)
-        due = run.step % recipe.evaluate_every == 0 or run.step == recipe.steps
-        if run.step % LOG_EVERY == 0 or due:
-            row = {
-                "step": run.step,
-                "loss": loss,
-                "lr": rate(recipe, step),
-                "gradient_norm": norm,
-                "images_per_s": speed,
-            }
-            if due:
-                row |= choose(run, validation, folders, output, report)
-            log.add(row)
-        if run.step % recipe.save_every == 0 or run.step == recipe.steps:
-            save_state(run, output)
+    with Interruption() as interruption:
+        for step, batch in prefetched(recipe, spec, pools, run.step, recipe.steps):
+            loss, norm = train_step(run, batch, step, precision, output)
+            run.step = step + 1
+            run.seconds = before + time.perf_counter() - began
+            speed = (run.step - first_step) * recipe.batch / (time.perf_counter() - began)
+            on_step(run.step, recipe.steps, loss)
+            due = run.step % recipe.evaluate_every == 0 or run.step == recipe.steps
+            if run.step % LOG_EVERY == 0 or due:
+                row = {
+                    "step": run.step,
+                    "loss": loss,
+                    "lr": rate(recipe, step),
+                    "gradient_norm": norm,
+                    "images_per_s": speed,
+                }
+                if due:
+                    row |= choose(run, validation, folders, output, report)
+                log.add(row)
+            if run.step % recipe.save_every == 0 or run.step == recipe.steps:
+                save_state(run, output)
+            if interruption.asked:
+                save_state(run, output)
+                report(f"interrupted after step {run.step}; go on with: roadedge train --resume -o {output}")
+                raise KeyboardInterrupt
     log.close()
     return finish(run, validation, folders, output, report)
 
@@ -239,23 +195,6 @@ def density_per_mpx(item: Any) -> float | None:
     return len(sample.second) / (sample.size[0] * sample.size[1]) * 1e6 if sample.has_points else None
 
 
-@torch.no_grad()
-def predict(network: RoadNet, feeds: Feeds) -> Feeds:
-    """Probabilities (N, H, W) uint8 as the exported graph gives them."""
-    logits = network({name: torch.from_numpy(value) for name, value in feeds.items()})["logits"]
-    return {"probability": (torch.sigmoid(logits.float()[:, 0]) * 255 + 0.5).to(torch.uint8).numpy()}
-
-
-def validate(network: RoadNet, validation: Pool) -> list[PixelCounts]:
-    """Count pixels of the samples set aside, each through preprocess, network and postprocess at its own size."""
-    counts = []
-    for i in range(len(validation)):
-        item = validation[i]
-        mask = postprocess(predict(network, preprocess(item.sample, network.spec)), network.spec, item.sample)
-        counts.append(count_pixels(mask.mask, item.mask))
-    return counts
-
-
 def choose(run: Run, validation: Pool, folders: list[Path], output: Path, report: Report) -> dict[str, float]:
     """Score the averaged network on what was set aside; keep it as `best.pt` where it is the best so far."""
     counts = validate(run.average, validation)
@@ -269,64 +208,8 @@ def choose(run: Run, validation: Pool, folders: list[Path], output: Path, report
     return scores
 
 
-def provenance(run: Run, folders: list[Path], scores: dict[str, float]) -> dict[str, Any]:
-    """Where weights come from, as JSON values."""
-    return {
-        "recipe": to_toml(run.recipe),
-        "data": [folder.name for folder in folders] or ["built-in city"],
-        "steps": run.step,
-        "seconds": round(run.seconds, 1),
-        "chosen_by": {key: round(value, 6) for key, value in scores.items()},
-        "semi_synthetic": run.network.spec.semi_synthetic,
-        "environment": environment(),
-    }
-
-
-def save_state(run: Run, output: Path) -> None:
-    """Write what `--resume` reads, whole or not at all."""
-    with replacing(output / "state.pt") as temporary:
-        torch.save(run.state(), temporary)
-
-
-def start_run(run: Run, folders: list[Path], output: Path, init: Path | None, resume: bool, report: Report) -> None:
-    """Make or reopen the run folder; load the weights to start from.
-
-    Raises:
-        UsageError: the folder holds something, or nothing to resume.
-        SpecMismatchError: the run to resume was made by another recipe.
-    """
-    state = output / "state.pt"
-    if resume:
-        if not state.exists():
-            raise UsageError(f"there is no run to resume in {output}: {state.name} is missing; leave --resume out")
-        content = read_archive(state)
-        if content["recipe"] != to_toml(run.recipe):
-            raise SpecMismatchError(
-                f"{output} was trained by another recipe than this one; resume it with its recipe.toml"
-            )
-        run.restore(content)
-        report(f"resumed {output} at step {run.step}")
-        return
-    if output.is_dir() and any(output.iterdir()):
-        raise UsageError(f"{output} is not empty; choose another -o/--output, --resume it, or pass --overwrite")
-    write_text(output / "recipe.toml", to_toml(run.recipe))
-    write_json(output / "data.json", {"folders": [str(path) for path in folders]})
-    write_json(output / "env.json", environment())
-    if init is not None:
-        network, _ = load_network(init)
-        lines = run.start_from(network.state_dict())
-        report(f"started from {init}: {len(lines)} weights did not match" + "".join(f"\n  {line}" for line in lines))
-
-
-def recipe_of_run(output: Path) -> Recipe:
-    """The recipe that a run folder was started with."""
-    return read_recipe(output / "recipe.toml")
-
-
 def finish(run: Run, validation: Pool, folders: list[Path], output: Path, report: Report) -> TrainResult:
     """Last checkpoint, curves, panels and metrics of a run."""
-    from roadedge.training.pictures import draw_curves, draw_panels
-
     save_network(output / "last.pt", run.average, provenance(run, folders, {"g_iou": run.best_g_iou}))
     draw_curves(output / "log.csv", output / "curves.png")
     best, _ = load_network(output / "best.pt")
@@ -347,38 +230,3 @@ def finish(run: Run, validation: Pool, folders: list[Path], output: Path, report
         },
     )
     return result
-
-
-class Log:
-    """log.csv and, where TensorBoard is installed, its event files. Rows after the resumed step are cut."""
-
-    def __init__(self, folder: Path, step: int) -> None:
-        self.path = folder / "log.csv"
-        self.rows: list[dict[str, Any]] = []
-        if step and self.path.exists():
-            with self.path.open(newline="") as file:
-                self.rows = [row for row in csv.DictReader(file) if int(row["step"]) <= step]
-        self.board: Any = None
-        try:
-            from torch.utils.tensorboard import SummaryWriter
-
-            self.board = SummaryWriter(str(folder / "tensorboard"), purge_step=step)
-        except ImportError:
-            pass  # log.csv and curves.png say the same; the `train` extra brings TensorBoard
-
-    def add(self, row: dict[str, Any]) -> None:
-        """Append a row and write the table anew."""
-        self.rows.append({key: round(v, 7) if isinstance(v, float) else v for key, v in row.items()})
-        with replacing(self.path) as temporary, temporary.open("w", newline="") as file:
-            table = csv.DictWriter(file, LOG_COLUMNS)
-            table.writeheader()
-            table.writerows(self.rows)
-        if self.board is not None:
-            for key, value in row.items():
-                if key != "step":
-                    self.board.add_scalar(key, value, row["step"])
-
-    def close(self) -> None:
-        """Flush TensorBoard."""
-        if self.board is not None:
-            self.board.close()

@@ -15,6 +15,7 @@ from roadedge.models.blocks import RoadNet
 from roadedge.pictures import overlay, panel
 from roadedge.postprocess import postprocess
 from roadedge.preprocess import preprocess
+from roadedge.training.validation import predict
 
 
 def draw_curves(log: Path, output: Path) -> bool:
@@ -44,8 +45,6 @@ def draw_curves(log: Path, output: Path) -> bool:
 
 def draw_panels(network: RoadNet, items: list[LabelledSample], folder: Path) -> None:
     """One PNG per sample: image, second modality, truth, prediction."""
-    from roadedge.training.loop import predict
-
     for item in items:
         feeds = preprocess(item.sample, network.spec)
         found = postprocess(predict(network, feeds), network.spec, item.sample)

@@ -20,8 +20,9 @@ from roadedge.errors import DataError, NonFiniteError, SpecMismatchError, UsageE
 from roadedge.spec import ModelSpec
 from roadedge.training.batches import make_batch, training_pools
 from roadedge.training.checkpoint import load_network, read_archive
-from roadedge.training.loop import Run, rate, train, update_average
+from roadedge.training.loop import rate, train, update_average
 from roadedge.training.recipe import Recipe, override, to_toml
+from roadedge.training.run import Run
 
 TINY = Recipe(
     name="tiny",
@@ -170,3 +171,19 @@ def test_the_average_moves_by_its_decay() -> None:
     before = run.average.state_dict()["head.bias"].clone()
     update_average(run.average, run.network, 0.9)
     assert torch.allclose(run.average.state_dict()["head.bias"], before + 0.1)
+
+
+def test_ctrl_c_is_heard_between_two_steps_and_the_run_goes_on_from_there(folder: Path, tmp_path: Path) -> None:
+    def press(step: int, steps: int, loss: float) -> None:
+        if step == 3:
+            signal.raise_signal(signal.SIGINT)
+
+    lines: list[str] = []
+    with pytest.raises(KeyboardInterrupt):
+        train(TINY, [folder], tmp_path / "run", threads=1, report=lines.append, on_step=press)
+    assert "interrupted after step 3" in lines[-1]
+    assert read_archive(tmp_path / "run" / "state.pt")["step"] == 3
+    resumed = train(TINY, [folder], tmp_path / "run", resume=True, threads=1, report=quiet)
+    straight = train(TINY, [folder], tmp_path / "straight", threads=1, report=quiet)
+    a, b = weights_of(straight.folder / "last.pt"), weights_of(resumed.folder / "last.pt")
+    assert all(torch.equal(a[key], b[key]) for key in a)

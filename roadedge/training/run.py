@@ -1,0 +1,115 @@
+"""What changes during training, and how it lies on disk between two sittings."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from roadedge.atomic import replacing, write_json, write_text
+from roadedge.environment import environment
+from roadedge.errors import SpecMismatchError, UsageError
+from roadedge.models import create_model
+from roadedge.spec import ModelSpec
+from roadedge.training.checkpoint import initialise, load_network, read_archive
+from roadedge.training.recipe import Recipe, to_toml
+
+Report = Callable[[str], None]
+
+
+class Run:
+    """All that changes during training; `state` and `restore` are its two ends on disk."""
+
+    def __init__(self, recipe: Recipe, spec: ModelSpec) -> None:
+        torch.manual_seed(recipe.seed)
+        self.recipe = recipe
+        self.network = create_model(recipe.model, spec).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.average = copy.deepcopy(self.network).eval().requires_grad_(False)
+        decay = [p for p in self.network.parameters() if p.ndim > 1]
+        plain = [p for p in self.network.parameters() if p.ndim <= 1]  # norms and biases are not decayed
+        kind = torch.optim.AdamW if recipe.optimiser == "adamw" else torch.optim.Adam
+        groups = [{"params": decay, "weight_decay": recipe.weight_decay}, {"params": plain, "weight_decay": 0.0}]
+        self.optimiser = kind(groups, lr=recipe.lr, fused=True)
+        self.step = 0
+        self.best_step, self.best_g_iou = 0, -1.0
+        self.seconds = 0.0
+
+    def start_from(self, weights: dict[str, Tensor]) -> list[str]:
+        """Copy what fits into the network and its average; return a line for each weight that did not match."""
+        lines = initialise(self.network, weights)
+        self.average.load_state_dict(self.network.state_dict())
+        return lines
+
+    def state(self) -> dict[str, Any]:
+        """All that continuing needs, as tensors and plain values."""
+        return {
+            "recipe": to_toml(self.recipe),
+            "step": self.step,
+            "best_step": self.best_step,
+            "best_g_iou": self.best_g_iou,
+            "seconds": self.seconds,
+            "network": self.network.state_dict(),
+            "average": self.average.state_dict(),
+            "optimiser": self.optimiser.state_dict(),
+        }
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Continue where `state` was taken."""
+        self.network.load_state_dict(state["network"])
+        self.average.load_state_dict(state["average"])
+        self.optimiser.load_state_dict(state["optimiser"])
+        self.step, self.seconds = state["step"], state["seconds"]
+        self.best_step, self.best_g_iou = state["best_step"], state["best_g_iou"]
+
+
+def start_run(run: Run, folders: list[Path], output: Path, init: Path | None, resume: bool, report: Report) -> None:
+    """Make or reopen the run folder; load the weights to start from.
+
+    Raises:
+        UsageError: the folder holds something, or nothing to resume.
+        SpecMismatchError: the run to resume was made by another recipe.
+    """
+    state = output / "state.pt"
+    if resume:
+        if not state.exists():
+            raise UsageError(f"there is no run to resume in {output}: {state.name} is missing; leave --resume out")
+        content = read_archive(state)
+        if content["recipe"] != to_toml(run.recipe):
+            raise SpecMismatchError(
+                f"{output} was trained by another recipe than this one; resume it with its recipe.toml"
+            )
+        run.restore(content)
+        report(f"resumed {output} at step {run.step}")
+        return
+    if output.is_dir() and any(output.iterdir()):
+        raise UsageError(f"{output} is not empty; choose another -o/--output, --resume it, or pass --overwrite")
+    write_text(output / "recipe.toml", to_toml(run.recipe))
+    write_json(output / "data.json", {"folders": [str(path) for path in folders]})
+    write_json(output / "env.json", environment())
+    if init is not None:
+        network, _ = load_network(init)
+        lines = run.start_from(network.state_dict())
+        report(f"started from {init}: {len(lines)} weights did not match" + "".join(f"\n  {line}" for line in lines))
+
+
+def save_state(run: Run, output: Path) -> None:
+    """Write what `--resume` reads, whole or not at all."""
+    with replacing(output / "state.pt") as temporary:
+        torch.save(run.state(), temporary)
+
+
+def provenance(run: Run, folders: list[Path], scores: dict[str, float]) -> dict[str, Any]:
+    """Where weights come from, as JSON values."""
+    return {
+        "recipe": to_toml(run.recipe),
+        "data": [folder.name for folder in folders] or ["built-in city"],
+        "steps": run.step,
+        "seconds": round(run.seconds, 1),
+        "chosen_by": {key: round(value, 6) for key, value in scores.items()},
+        "semi_synthetic": run.network.spec.semi_synthetic,
+        "environment": environment(),
+    }
