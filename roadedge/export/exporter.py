@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from roadedge.atomic import replacing, write_bytes
+from roadedge.atomic import replacing
 from roadedge.environment import environment, installed
 from roadedge.errors import ExportError, MissingExtraError, OutputError, UsageError
 from roadedge.spec import ModelSpec, sha256_of, sidecar_path, write_sidecar
@@ -53,6 +53,7 @@ class ExportResult:
     spec: ModelSpec
     precision: str
     convolutions: dict[str, int]  # by precision
+    weight_bytes: dict[str, int]  # shared and folded, where the network leaves the choice; else empty
     size_bytes: int
     sha256: str
     opset: int
@@ -120,7 +121,16 @@ def export_model(
         sidecar = _publish(draft, target, spec, stated | {"parity": tables, "made_with": environment()})
     counts = stated["precision"]["convolutions"]
     return ExportResult(
-        target, sidecar, spec, precision, counts, target.stat().st_size, sha256_of(target), opset, parity
+        target,
+        sidecar,
+        spec,
+        precision,
+        counts,
+        _weight_bytes(network, precision),
+        target.stat().st_size,
+        sha256_of(target),
+        opset,
+        parity,
     )
 
 
@@ -197,8 +207,12 @@ def _kept_clean(target: Path, overwrite: bool) -> Iterator[None]:
             raise OutputError(f"{path} is there already; give --overwrite, or another -o/--output")
     made = [folder for folder in target.parents if not folder.exists()]
     probe = target.with_name(f".{target.stem}.probe")
-    write_bytes(probe, b"roadedge")
-    probe.unlink()
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        probe.write_bytes(b"roadedge")
+        probe.unlink()
+    except OSError as error:
+        raise OutputError.from_os(target, error) from error
     try:
         yield
     except BaseException:
@@ -221,10 +235,23 @@ def _write_draft(
 def _deployed(network: RoadNet, fold: bool | None) -> RoadNet:
     if fold is None:
         return network.deployed()
-    if "fold" not in inspect.signature(network.deployed).parameters:
+    if not _may_fold(network):
         raise UsageError(f"{network.spec.name} is always folded; leave --fold and --no-fold out")
     deployed: RoadNet = network.deployed(fold=fold)  # type: ignore[call-arg] # of the networks that offer it
     return deployed
+
+
+def _may_fold(network: RoadNet) -> bool:
+    return "fold" in inspect.signature(network.deployed).parameters
+
+
+def _weight_bytes(network: RoadNet, precision: str) -> dict[str, int]:
+    """What the weights take when private norms stay beside a shared weight, and when each stream gets its own copy."""
+    if not _may_fold(network):
+        return {}
+    each = {"fp32": 4, "fp16": 2}[precision]
+    deployed = {"shared": _deployed(network, fold=False), "folded": _deployed(network, fold=True)}
+    return {name: each * sum(p.numel() for p in one.parameters()) for name, one in deployed.items()}
 
 
 def _provenance(
@@ -318,6 +345,6 @@ def _publish(draft: Path, target: Path, spec: ModelSpec, provenance: dict[str, A
         shutil.copyfile(draft, temporary)
     try:
         return write_sidecar(target, spec, provenance)
-    except OutputError:
+    except BaseException:
         target.unlink(missing_ok=True)
         raise

@@ -16,6 +16,9 @@ def export_lines(result: ExportResult) -> list[str]:
     size = "any size" if result.spec.size is None else f"{result.spec.size[0]}x{result.spec.size[1]}"
     batch = "any batch" if result.spec.batch is None else f"batch {result.spec.batch}"
     lines.append(f"convolutions: {counts}; {size}, {batch}, opset {result.opset}; {mebibytes(result.size_bytes)}")
+    if result.weight_bytes:
+        both = ", ".join(f"{mebibytes(count)} {name}" for name, count in result.weight_bytes.items())
+        lines.append(f"weights: {both}; --no-fold and --fold choose")
     return lines
 
 

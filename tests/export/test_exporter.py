@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import json
 from pathlib import Path
+from unittest.mock import Mock
 
 import numpy as np
 import onnx
@@ -17,6 +19,7 @@ from roadedge.export import DynamicSize, export_model, parse_dynamic, parse_size
 from roadedge.export.exporter import target_path
 from roadedge.export.graph import write_graph
 from roadedge.export.parity import Tolerance
+from roadedge.models import create_model
 from roadedge.models.blocks import RoadNet
 from roadedge.runners import open_runner
 from roadedge.spec import ModelSpec, read_sidecar, sha256_of, sidecar_path
@@ -118,6 +121,22 @@ def test_an_unfaithful_graph_leaves_nothing(
     with pytest.raises(ExportError, match="nothing was written"):
         export_model(artefacts.checkpoint, tmp_path / "out", "fp16", SIZE, samples=samples())
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("step", ["shutil.copyfile", "roadedge.export.exporter.write_sidecar"])
+def test_a_full_disk_leaves_nothing(
+    artefacts: Artefacts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    full = OutputError.from_os(tmp_path / "out", OSError(errno.ENOSPC, "No space left on device"))
+    monkeypatch.setattr(step, Mock(side_effect=full))
+    with pytest.raises(OutputError, match="disk is full"):
+        export_model(artefacts.checkpoint, tmp_path / "out", size=SIZE, samples=samples())
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_place_that_cannot_be_written_is_found_before_the_work(artefacts: Artefacts) -> None:
+    with pytest.raises(OutputError, match=r"cannot write /dev/null/x/tiny\.onnx"):
+        export_model(artefacts.checkpoint, "/dev/null/x", size=SIZE, samples=samples())
 
 
 def test_weights_that_are_not_numbers_leave_nothing(tmp_path: Path) -> None:
@@ -226,6 +245,14 @@ class Shared(RoadNet):
         planes = [feeds[name].float().permute(0, 3, 1, 2)[:, :1] for name in self.spec.inputs]
         both = [self.conv(plane) * scale for plane, scale in zip(planes, (self.scales[0], self.scales[1]), strict=True)]
         return {"logits": (both[0] + both[1]).mean(1, keepdim=True)}
+
+
+def test_a_network_with_a_choice_says_what_it_weighs_either_way(tmp_path: Path) -> None:
+    from roadedge.export.exporter import _weight_bytes
+
+    weights = _weight_bytes(create_model("cmipnet"), "fp32")
+    assert 120e6 < weights["shared"] < 130e6 < 200e6 < weights["folded"]
+    assert _weight_bytes(network(), "fp32") == {}
 
 
 def test_a_shared_weight_is_stored_once(tmp_path: Path) -> None:
