@@ -17,7 +17,7 @@ FILES = sorted(path.relative_to(PACKAGE) for path in PACKAGE.rglob("*.py"))
 TIERS = (
     {"errors", "atomic", "sample", "place", "spec", "resources", "environment", "run_folder"},
     {"preprocess", "postprocess", "trajectory", "lidar", "roadgraph", "imagery", "pictures"},
-    {"models", "data", "runners", "metrics", "weights", "training.checkpoint"},  # a runner reads checkpoints too
+    {"models", "data", "runners", "metrics", "weights"},
     {"training", "calibration", "export", "stream", "latency", "evaluation", "roadmap"},
     {"predictor", "demo"},
     {"cli"},

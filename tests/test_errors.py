@@ -46,9 +46,7 @@ CODES = {  # of the command line's surface
 
 def tree() -> dict[str, type[RoadEdgeError]]:
     return {
-        name: kind
-        for name, kind in vars(errors).items()
-        if isinstance(kind, type) and issubclass(kind, RoadEdgeError)
+        name: kind for name, kind in vars(errors).items() if isinstance(kind, type) and issubclass(kind, RoadEdgeError)
     }
 
 

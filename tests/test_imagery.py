@@ -29,9 +29,7 @@ def png(path: Path, colour: int, depth: int, rows: list[bytes], width: int) -> P
 
     header = struct.pack(">IIBBBBB", width, len(rows), depth, colour, 0, 0, 0)
     content = zlib.compress(b"".join(b"\0" + row for row in rows))
-    path.write_bytes(
-        b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", content) + chunk(b"IEND", b"")
-    )
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", content) + chunk(b"IEND", b""))
     return path
 
 

@@ -9,7 +9,7 @@ import pytest
 
 import roadedge
 from roadedge.errors import RoadEdgeError, ShapeError, SpecMismatchError
-from roadedge.training.checkpoint import save_network
+from roadedge.models.checkpoint import save_network
 from tests.export.artefacts import Artefacts, make_artefacts, network, noise
 
 IMAGE = noise(size=(100, 130))["image"][0]

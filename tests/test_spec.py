@@ -18,7 +18,7 @@ bands = st.none() | st.tuples(positive, positive).map(lambda band: (min(band), m
 levels = st.integers(0, 255)
 specs = st.builds(
     ModelSpec,
-    name=st.text("ab-ü.\"\\", min_size=1, max_size=8),
+    name=st.text('ab-ü."\\', min_size=1, max_size=8),
     inputs=st.sampled_from([("image",), ("trajectory",), ("image", "trajectory"), ("image", "lidar")]),
     size=st.none() | st.tuples(st.integers(1, 40), st.integers(1, 40)).map(lambda s: (s[0] * 32, s[1] * 32)),
     batch=st.none() | st.integers(1, 8),

@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 from roadedge.export import export_model
-from roadedge.training.checkpoint import load_network, save_network
+from roadedge.models.checkpoint import load_network, save_network
 
 PICTURES = Path(__file__).parents[1] / "docs" / "images"
 

@@ -80,7 +80,7 @@ def _graph(path: Path) -> dict[str, Any]:
 
 
 def _weights(path: Path) -> dict[str, Any]:
-    from roadedge.training.checkpoint import load_network
+    from roadedge.models.checkpoint import load_network
 
     network, _ = load_network(path)
     return {"parameters": sum(weight.numel() for weight in network.parameters())}

@@ -170,7 +170,7 @@ def parse_dynamic(text: str) -> DynamicSize:
 
 def _load(checkpoint: Path) -> tuple[RoadNet, dict[str, Any]]:
     try:
-        from roadedge.training.checkpoint import load_network
+        from roadedge.models.checkpoint import load_network
     except ImportError as error:
         raise MissingExtraError("torch", "export", "exporting") from error
     return load_network(checkpoint)

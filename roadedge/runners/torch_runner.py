@@ -12,9 +12,9 @@ from torch import nn
 from roadedge.errors import ModelFileError, UnknownNameError
 from roadedge.models.blocks import RoadNet
 from roadedge.models.border import Border
+from roadedge.models.checkpoint import load_network
 from roadedge.preprocess import Feeds
 from roadedge.runners.base import CheckedRunner, Requested, check_precision, precision_of
-from roadedge.training.checkpoint import load_network
 
 PRECISIONS = {torch.float32: "fp32", torch.float16: "fp16", torch.bfloat16: "bf16"}
 

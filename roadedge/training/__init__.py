@@ -1,1 +1,1 @@
-"""Training: recipe, data, loop, losses, checkpoints, pictures."""
+"""Training: recipe, batches, losses, loop, pictures."""

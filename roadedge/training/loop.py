@@ -18,9 +18,9 @@ from torch import nn
 from roadedge.atomic import replacing, write_json
 from roadedge.errors import NonFiniteError
 from roadedge.metrics.pixel import global_iou, mean_sample_iou
+from roadedge.models.checkpoint import load_network, save_network
 from roadedge.spec import ModelSpec
 from roadedge.training.batches import Batch, Pool, prefetched, training_pools
-from roadedge.training.checkpoint import load_network, save_network
 from roadedge.training.interruption import Interruption
 from roadedge.training.log import Log
 from roadedge.training.losses import road_loss

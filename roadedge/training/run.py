@@ -14,8 +14,8 @@ from roadedge.atomic import replacing, write_json, write_text
 from roadedge.environment import environment
 from roadedge.errors import SpecMismatchError, UsageError
 from roadedge.models import create_model
+from roadedge.models.checkpoint import initialise, load_network, read_archive
 from roadedge.spec import ModelSpec
-from roadedge.training.checkpoint import initialise, load_network, read_archive
 from roadedge.training.recipe import Recipe, to_toml
 
 Report = Callable[[str], None]

@@ -265,9 +265,7 @@ def test_two_images_of_one_name_are_an_error(tmp_path: Path) -> None:
 
 
 def entries_of(places: int, each: int = 3) -> list[Entry]:
-    return [
-        Entry(f"{p}_{i}", f"place {p}", "train", Path("i"), Path("m")) for p in range(places) for i in range(each)
-    ]
+    return [Entry(f"{p}_{i}", f"place {p}", "train", Path("i"), Path("m")) for p in range(places) for i in range(each)]
 
 
 def test_places_are_set_aside_whole_and_the_same_each_time() -> None:

@@ -16,7 +16,7 @@ torch = pytest.importorskip("torch")
 @pytest.fixture(scope="module")
 def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from roadedge.models import create_model
-    from roadedge.training.checkpoint import save_network
+    from roadedge.models.checkpoint import save_network
 
     torch.manual_seed(0)
     path = tmp_path_factory.mktemp("model") / "tiny.pt"
@@ -91,6 +91,7 @@ def test_a_full_folder_is_not_written_into(checkpoint: Path, data: Path, tmp_pat
     out = tmp_path / "out"
     out.mkdir()
     (out / "old.txt").write_text("kept")
+    (out / "metrics.json").write_text("{}")  # else it is no run folder, and is not emptied
     assert run(checkpoint, data, "-o", out) == 2
     assert (out / "old.txt").read_text() == "kept"
     assert run(checkpoint, data, "-o", out, "--overwrite") == 0

@@ -15,10 +15,10 @@ from roadedge.export import export_model
 from roadedge.export.parity import ParitySamples
 from roadedge.models import create_model
 from roadedge.models.blocks import RoadNet
+from roadedge.models.checkpoint import save_network
 from roadedge.preprocess import Feeds
 from roadedge.sample import Sample
 from roadedge.spec import ModelSpec
-from roadedge.training.checkpoint import save_network
 
 SIZE = (64, 64)
 

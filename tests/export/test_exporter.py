@@ -21,9 +21,9 @@ from roadedge.export.graph import write_graph
 from roadedge.export.parity import Tolerance
 from roadedge.models import create_model
 from roadedge.models.blocks import RoadNet
+from roadedge.models.checkpoint import save_network
 from roadedge.runners import open_runner
 from roadedge.spec import ModelSpec, read_sidecar, sha256_of, sidecar_path
-from roadedge.training.checkpoint import save_network
 from tests.export.artefacts import SIZE, Artefacts, network, noise, samples
 
 

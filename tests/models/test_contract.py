@@ -17,8 +17,8 @@ from torch import Tensor, nn
 from roadedge.errors import SpecMismatchError, UnknownNameError
 from roadedge.models import MODELS, create_model
 from roadedge.models.blocks import RoadNet
+from roadedge.models.checkpoint import load_network, save_network
 from roadedge.spec import ModelSpec
-from roadedge.training.checkpoint import load_network, save_network
 from tests.models.networks import disturb_norms, random_feeds
 
 

@@ -22,9 +22,9 @@ from roadedge.errors import (
     UnknownNameError,
     UsageError,
 )
+from roadedge.models.checkpoint import save_network
 from roadedge.runners import ResearchOnlyWarning, open_runner
 from roadedge.runners.base import check_precision, precision_of
-from roadedge.training.checkpoint import save_network
 from tests.export.artefacts import Artefacts, network
 
 

@@ -17,9 +17,9 @@ import pytest
 import torch
 
 from roadedge.errors import DataError, NonFiniteError, SpecMismatchError, UsageError
+from roadedge.models.checkpoint import load_network, read_archive
 from roadedge.spec import ModelSpec
 from roadedge.training.batches import make_batch, training_pools
-from roadedge.training.checkpoint import load_network, read_archive
 from roadedge.training.loop import rate, train, update_average
 from roadedge.training.recipe import Recipe, override, to_toml
 from roadedge.training.run import Run

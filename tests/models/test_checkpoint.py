@@ -11,8 +11,8 @@ import torch
 
 from roadedge.errors import ModelFileError, SpecMismatchError
 from roadedge.models import create_model
+from roadedge.models.checkpoint import initialise, load_network, read_archive, save_network
 from roadedge.spec import ModelSpec, read_sidecar
-from roadedge.training.checkpoint import initialise, load_network, read_archive, save_network
 
 
 class Evil:
