@@ -65,9 +65,7 @@ def fit(size: tuple[int, int], gsd_m: float | None, spec: ModelSpec, overlap: fl
     return Fit((height, width), spec.size, tuple((y, x) for y in rows for x in columns))
 
 
-def preprocess(
-    sample: Sample, spec: ModelSpec, strict: bool = False, second: NDArray[np.uint8] | None = None
-) -> Feeds:
+def preprocess(sample: Sample, spec: ModelSpec, strict: bool = False, second: NDArray[np.uint8] | None = None) -> Feeds:
     """What the network is fed for one sample.
 
     Args:

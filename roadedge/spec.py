@@ -81,7 +81,8 @@ class ModelSpec:
         unknown = sorted(set(values) - known)
         if unknown or "name" not in values:
             raise SpecMismatchError(
-                f"a model spec has the keys {sorted(known)}; got the unknown {unknown}" if unknown
+                f"a model spec has the keys {sorted(known)}; got the unknown {unknown}"
+                if unknown
                 else "a model spec needs a name"
             )
         plain: dict[str, Any] = {key: tuple(v) if isinstance(v, list) else v for key, v in values.items()}
@@ -116,9 +117,11 @@ def sidecar_path(model: str | Path) -> Path:
 def sha256_of(path: str | Path) -> str:
     """Digest of a file's bytes, in hexadecimal."""
     with Path(path).open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest() if hasattr(hashlib, "file_digest") else hashlib.sha256(
-            file.read()
-        ).hexdigest()
+        return (
+            hashlib.file_digest(file, "sha256").hexdigest()
+            if hasattr(hashlib, "file_digest")
+            else hashlib.sha256(file.read()).hexdigest()
+        )
 
 
 def write_sidecar(model: str | Path, spec: ModelSpec, provenance: dict[str, Any]) -> Path:

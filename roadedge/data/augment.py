@@ -104,9 +104,7 @@ def _placement(
     cos, sin = np.cos(angle), np.sin(angle)
     turn = np.array([[cos, -sin], [sin, cos]]) @ np.diag([rng.choice([-1.0, 1.0]), 1.0]) / step
     reach = crop * step * (abs(cos) + abs(sin)) / 2  # half a side of the turned square's bounding box, source pixels
-    centre = [
-        rng.uniform(reach, length - reach) if length > 2 * reach else length / 2 for length in (size[1], size[0])
-    ]
+    centre = [rng.uniform(reach, length - reach) if length > 2 * reach else length / 2 for length in (size[1], size[0])]
     return np.concatenate([turn, (crop / 2 - turn @ np.array(centre))[:, None]], 1)
 
 
