@@ -44,6 +44,8 @@ class VideoFile(Source):
         stream = self._container.streams.video[0]
         self.count = stream.frames or None
         self.frame_rate_hz = float(stream.average_rate) if stream.average_rate else None
+        self._stated_s = _stated_duration_s(stream)
+        self._shown_s = 0.0  # up to when the pictures so far are shown
         self._errors: tuple[type[Exception], ...] = (av.error.FFmpegError,)
         self._decoded: Iterator[Any] = self._container.decode(stream)
         self._next = 0
@@ -88,12 +90,38 @@ class VideoFile(Source):
             raise DataError(f"{self.path} is broken after {self._next} frames ({_reason(error)})") from error
         if picture is not None and not picture.is_corrupt:
             self._next += 1
+            self._shown_s = max(self._shown_s, _end_s(picture))
             return picture
         self._ended = True
-        if picture is not None or (self.count is not None and self._next < self.count):
+        if picture is not None or self._lacks_pictures():
             of = f" of {self.count}" if self.count else ""
             raise DataError(f"{self.path} ends in the middle, after {self._next}{of} frames; was it copied whole?")
+        if not self._next:
+            raise DataError(f"{self.path} holds not one picture; was it copied whole?")
         return None
+
+    def _lacks_pictures(self) -> bool:
+        """Whether the file says that there are more: by their count (mp4), else by the duration (mkv, webm)."""
+        if self.count is not None:
+            return self._next < self.count
+        if self._stated_s is None or self.frame_rate_hz is None:
+            return False
+        return self._shown_s + 1.5 / self.frame_rate_hz < self._stated_s
+
+
+def _end_s(picture: Any) -> float:
+    """Seconds at which a picture gives way to the next one."""
+    return float((picture.time or 0.0) + (picture.duration or 0) * (picture.time_base or 0))
+
+
+def _stated_duration_s(stream: Any) -> float | None:
+    """Seconds that the tags of a Matroska track state; the other duration is that of the file, sound included."""
+    parts = str(stream.metadata.get("DURATION", "")).split(":")
+    try:
+        hours, minutes, seconds = map(float, parts)
+    except ValueError:
+        return None
+    return hours * 3600 + minutes * 60 + seconds
 
 
 def import_av(purpose: str) -> Any:

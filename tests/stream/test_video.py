@@ -91,6 +91,33 @@ def test_a_file_cut_in_the_middle_gives_what_it_holds_and_then_says_so(tmp_path:
         assert video.read() is None  # then it has ended
 
 
+def write_matroska(path: Path, count: int = 20) -> bytes:
+    """A file that states how long it is, and not how many frames it has."""
+    with av.open(str(path), "w", format="matroska") as out:
+        stream = out.add_stream("libx264", rate=10, options={"g": "1"})
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        for index in range(count):
+            picture = np.asarray(result(index, 0.0).frame.sample.image)
+            out.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
+        out.mux(stream.encode(None))
+    return path.read_bytes()
+
+
+def test_a_whole_file_without_a_count_of_frames_ends_in_peace(tmp_path: Path) -> None:
+    write_matroska(tmp_path / "a.mkv")
+    with VideoFile(tmp_path / "a.mkv") as video:
+        assert video.count is None
+        assert video.skip(100) == 20
+        assert video.read() is None
+
+
+@pytest.mark.parametrize("share", [0.2, 0.6, 0.9])
+def test_a_cut_file_without_a_count_of_frames_is_told_by_its_duration(tmp_path: Path, share: float) -> None:
+    whole = write_matroska(tmp_path / "a.mkv")
+    (tmp_path / "cut.mkv").write_bytes(whole[: int(len(whole) * share)])
+    assert frames_until_it_breaks(tmp_path / "cut.mkv") < 20
+
+
 def test_a_video_without_its_index_cannot_be_opened(tmp_path: Path) -> None:
     write_video(tmp_path / "a.mp4")
     whole = (tmp_path / "a.mp4").read_bytes()
