@@ -142,8 +142,22 @@ def _own_face(
             f"{path} should have the uint8 inputs {list(spec.inputs)} and the outputs probability and logits, as its "
             f"spec says; it has {sorted(ports)} and {sorted(out)}; export the model again"
         )
+    for name in spec.inputs:
+        _check_sides(path, ports[name], spec)
     plugs = tuple(Plug(ports[name], name, channels_first=False) for name in spec.inputs)
     return Face(spec, provenance, plugs, out["probability"], foreign=False)
+
+
+def _check_sides(path: Path, port: Port, spec: ModelSpec) -> None:
+    """A side that the graph fixes must be the one that the spec states, or the runtime fails at the first frame."""
+    height, width = spec.size or (None, None)
+    stated = (spec.batch, height, width, 3 if port.name == "image" else 1)
+    fits = len(port.shape) == 4 and all(side in (None, said) for side, said in zip(port.shape, stated, strict=True))
+    if not fits:
+        raise ModelFileError(
+            f"{path}: its graph takes {port.name} as {_sides(port.shape)} and its spec says {_sides(stated)} "
+            "(N, H, W, C); export the model again"
+        )
 
 
 def _plugs(path: Path, inputs: Sequence[Port]) -> tuple[Plug, ...]:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -16,6 +18,7 @@ from roadedge.errors import ModelFileError, NonFiniteError
 from roadedge.preprocess import Feeds
 from roadedge.runners import open_runner
 from roadedge.runners.face import AssumedSpecWarning, Port, face_of
+from roadedge.spec import read_sidecar, write_sidecar
 from tests.export.artefacts import Artefacts, noise
 
 BACKENDS = ("onnxruntime", "openvino")
@@ -147,3 +150,18 @@ def test_modalities_are_told_by_their_channels(names: list[str], first: bool) ->
     assert face.spec.inputs == ("image", "trajectory")
     assert face.spec.size == (64, 32)
     assert [plug.port.name for plug in face.plugs] == ["picture", "heatmap"]
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("changed", [{"size": None}, {"batch": 4}, {"size": (32, 32)}], ids=["size", "batch", "other"])
+def test_a_spec_that_states_other_sides_than_its_graph_is_refused_at_loading(
+    artefacts: Artefacts, tmp_path: Path, backend: str, changed: dict[str, Any]
+) -> None:
+    pytest.importorskip(backend)
+    model = tmp_path / "model.onnx"
+    shutil.copy(artefacts.fp32, model)
+    stated = read_sidecar(artefacts.fp32)
+    assert stated is not None
+    write_sidecar(model, dataclasses.replace(stated[0], **changed), {})
+    with pytest.raises(ModelFileError, match=r"its graph takes image as .* and its spec says .*export the model again"):
+        open_runner(model, backend)
