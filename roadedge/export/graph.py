@@ -75,6 +75,8 @@ def write_graph(
             model = _simplified(model)
         del model.metadata_props[:]
         onnx.checker.check_model(model, full_check=True)
+    except MissingExtraError:  # a RuntimeError too
+        raise
     except (RuntimeError, ValueError, onnx.checker.ValidationError, torch.onnx.OnnxExporterError) as error:
         reason = " ".join(str(error).split())[:300]
         raise ExportError(f"{network.spec.name} cannot be written as ONNX of opset {opset}: {reason}") from error

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
+import sys
 from pathlib import Path
 from unittest.mock import Mock
 
@@ -14,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 import roadedge.export.parity
-from roadedge.errors import ExportError, ModelFileError, OutputError, UsageError
+from roadedge.errors import ExportError, MissingExtraError, ModelFileError, OutputError, UsageError
 from roadedge.export import DynamicSize, export_model, parse_dynamic, parse_size
 from roadedge.export.exporter import target_path
 from roadedge.export.graph import write_graph
@@ -130,6 +131,15 @@ def test_a_full_disk_leaves_nothing(
     full = OutputError.from_os(tmp_path / "out", OSError(errno.ENOSPC, "No space left on device"))
     monkeypatch.setattr(step, Mock(side_effect=full))
     with pytest.raises(OutputError, match="disk is full"):
+        export_model(artefacts.checkpoint, tmp_path / "out", size=SIZE, samples=samples())
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_simplifier_that_is_not_installed_is_named_with_its_extra(
+    artefacts: Artefacts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "onnxsim", None)
+    with pytest.raises(MissingExtraError, match=r"needs onnxsim.*pip install 'roadedge\[export\]'"):
         export_model(artefacts.checkpoint, tmp_path / "out", size=SIZE, samples=samples())
     assert not (tmp_path / "out").exists()
 
