@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import shutil
 import warnings
 import zipfile
 from pathlib import Path
@@ -12,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from roadedge.atomic import replacing
-from roadedge.errors import ModelFileError, SpecMismatchError
+from roadedge.errors import ModelFileError, OutputError, SpecMismatchError
 from roadedge.models import create_model
 from roadedge.models.blocks import RoadNet
 from roadedge.spec import SCHEMA_VERSION, ModelSpec, write_sidecar
@@ -40,8 +41,7 @@ def save_network(path: str | Path, network: RoadNet, provenance: dict[str, Any],
         "weights": weights,
         "provenance": provenance,
     }
-    with replacing(path) as temporary:
-        torch.save(content, temporary)
+    write_archive(path, content)
     write_sidecar(path, network.spec, provenance)
 
 
@@ -54,12 +54,20 @@ def load_network(path: str | Path) -> tuple[RoadNet, dict[str, Any]]:
     """
     content = read_archive(path)
     if not {"schema_version", "spec", "weights"} <= set(content):
-        raise ModelFileError(f"{path} is not a roadedge checkpoint: it holds {sorted(map(str, content))[:6]}")
+        raise ModelFileError(
+            f"{path} is not a roadedge checkpoint: it holds {sorted(map(str, content))[:6]}; "
+            "give one that roadedge train wrote"
+        )
     if content["schema_version"] != SCHEMA_VERSION:
         raise ModelFileError(
             f"{path} has schema version {content['schema_version']}, this roadedge reads {SCHEMA_VERSION}"
         )
-    spec = ModelSpec.from_dict(content["spec"])
+    try:
+        spec = ModelSpec.from_dict(content["spec"])
+    except SpecMismatchError as error:
+        raise ModelFileError(
+            f"{path} holds a spec that cannot be read ({error}); copy it again or train anew"
+        ) from error
     network = create_model(spec.name, spec)
     try:
         network.load_state_dict(content["weights"])
@@ -67,6 +75,19 @@ def load_network(path: str | Path) -> tuple[RoadNet, dict[str, Any]]:
         first = " ".join(str(error).split())[:200]
         raise SpecMismatchError(f"the weights in {path} are not those of {spec.name}: {first}") from error
     return network.eval(), content.get("provenance", {})
+
+
+def write_archive(path: str | Path, content: dict[str, Any]) -> None:
+    """Save tensors and plain values to `path`, whole or not at all; raises OutputError."""
+    with replacing(path) as temporary:
+        try:
+            torch.save(content, temporary)
+        except RuntimeError as error:  # all that torch's own writer says of a full disk is where it stands in the file
+            free = shutil.disk_usage(temporary.parent).free
+            raise OutputError(
+                f"cannot write {path}: torch could not write all of it and {free / 1e6:.0f} MB are free on that disk; "
+                "free some space and run again"
+            ) from error
 
 
 def read_archive(path: str | Path) -> dict[str, Any]:

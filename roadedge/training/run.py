@@ -10,11 +10,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from roadedge.atomic import replacing, write_json, write_text
+from roadedge.atomic import write_json, write_text
 from roadedge.environment import environment
 from roadedge.errors import SpecMismatchError, UsageError
 from roadedge.models import create_model
-from roadedge.models.checkpoint import initialise, load_network, read_archive
+from roadedge.models.checkpoint import initialise, load_network, read_archive, write_archive
 from roadedge.spec import ModelSpec
 from roadedge.training.recipe import Recipe, to_toml
 
@@ -98,8 +98,7 @@ def start_run(run: Run, folders: list[Path], output: Path, init: Path | None, re
 
 def save_state(run: Run, output: Path) -> None:
     """Write what `--resume` reads, whole or not at all."""
-    with replacing(output / "state.pt") as temporary:
-        torch.save(run.state(), temporary)
+    write_archive(output / "state.pt", run.state())
 
 
 def provenance(run: Run, folders: list[Path], scores: dict[str, float]) -> dict[str, Any]:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import pickle
+import resource
 from pathlib import Path
 
 import pytest
 import torch
 
-from roadedge.errors import ModelFileError, SpecMismatchError
+from roadedge.errors import ModelFileError, OutputError, SpecMismatchError
 from roadedge.models import create_model
 from roadedge.models.checkpoint import initialise, load_network, read_archive, save_network
 from roadedge.spec import ModelSpec, read_sidecar
@@ -34,6 +35,26 @@ def test_a_network_comes_back_with_its_spec_and_provenance(tmp_path: Path) -> No
     sidecar = read_sidecar(tmp_path / "a.pt")
     assert sidecar is not None
     assert sidecar[0] == network.spec
+
+
+def test_a_disk_without_room_is_an_output_error_and_leaves_nothing(tmp_path: Path) -> None:
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, before[1]))  # bytes a file may have
+    try:
+        with pytest.raises(OutputError, match=r"cannot write .*a\.pt.*free some space"):
+            save_network(tmp_path / "a.pt", create_model("roadedge-n"), {})
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_spec_of_another_version_is_told_with_its_file(tmp_path: Path) -> None:
+    save_network(tmp_path / "a.pt", create_model("roadedge-n"), {})
+    content = read_archive(tmp_path / "a.pt")
+    content["spec"]["from_the_future"] = 1
+    torch.save(content, tmp_path / "b.pt")
+    with pytest.raises(ModelFileError, match=r"b\.pt holds a spec that cannot be read.*from_the_future"):
+        load_network(tmp_path / "b.pt")
 
 
 @pytest.mark.parametrize("legacy", [False, True])
