@@ -74,7 +74,7 @@ class Points:
             good &= ~bad
             if new:
                 count[reason] = count.get(reason, 0) + new
-        _check_rows(good, count)
+        _check_rows(good, dropped or {}, count)
         columns = dict(columns)
         if "t_s" in columns:
             columns["t_s"] = _known_times(columns["t_s"])
@@ -172,11 +172,12 @@ def project_visible(
     return pixels, in_front
 
 
-def _check_rows(good: NDArray[np.bool_], dropped: Mapping[str, int]) -> None:
-    if len(good) and not good.any():
+def _check_rows(good: NDArray[np.bool_], before: Mapping[str, int], dropped: Mapping[str, int]) -> None:
+    rows = len(good) + sum(before.values())
+    if rows and not good.any():
         reasons = ", ".join(f"{name} {number}" for name, number in dropped.items())
         raise PointsError(
-            f"none of the {len(good)} points is usable (dropped: {reasons}); "
+            f"none of the {rows} points is usable (dropped: {reasons}); "
             "longitude must lie in [-180, 180] and latitude in [-90, 90], pixels belong in columns x, y"
         )
 

@@ -47,7 +47,7 @@ def read_points(path: str | Path, datum: str = "wgs84", crs: str | None = None) 
     if datum not in DATUMS:
         raise UnknownNameError("datum", datum, DATUMS)
     path = Path(path)
-    points = READERS[suffix_of(path)](path)
+    points = _read(path)
     if crs is not None and crs != points.crs:
         points = _renamed(points, crs, path)
     if datum == "wgs84":
@@ -70,6 +70,16 @@ def suffix_of(path: str | Path) -> str:
     if found is None:
         raise PointsError(f"{path} has no suffix of a trajectory file; roadedge reads {', '.join(sorted(READERS))}")
     return found
+
+
+def _read(path: Path) -> Points:
+    """Read `path`; an error that `Points` raised about the rows gets the name of their file."""
+    try:
+        return READERS[suffix_of(path)](path)
+    except PointsError as error:
+        if str(path) in str(error):
+            raise
+        raise PointsError(f"{path}: {error}") from error
 
 
 def _renamed(points: Points, crs: str, path: Path) -> Points:

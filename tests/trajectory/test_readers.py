@@ -150,6 +150,8 @@ def test_a_header_without_rows_is_no_points(tmp_path: Path, way: str) -> None:
         ("a.csv", "x,y,t,time\n1,2,3,4\n", "more than one column for t_s: t, time"),
         ("a.csv", "117.5,39.2,5\n117.6,39.3,6\n", "no header, its first row is '117.5,39.2,5'"),
         ("a.csv", "lon,lat\n512,300\n400,200\n", "none of the 2 points is usable .dropped: out_of_range 2"),
+        ("a.csv", "x,y\nhere,there\n", "a.csv: none of the 1 points is usable .dropped: nan 1"),
+        ("a.csv", "vid,x,y,t\n1,2\n3,4,5,6,7\n", "none of the 2 points is usable .dropped: wrong_columns 2"),
         ("a.csv", "x,y,t\n1,2,1301919053000\n", "looks like milliseconds"),
         ("a.csv", "", "is empty"),
         ("a.csv", " \n\n", "is empty"),
@@ -172,7 +174,7 @@ def test_what_cannot_be_read_is_said_in_one_sentence(
 ) -> None:
     with pytest.raises(PointsError, match=says) as caught:
         read_points(write(tmp_path / name, content))
-    assert name in str(caught.value) or "points is usable" in str(caught.value) or "times" in str(caught.value)
+    assert str(tmp_path / name) in str(caught.value)
     assert "\n" not in str(caught.value)
 
 
