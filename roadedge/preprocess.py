@@ -121,6 +121,17 @@ def check_band(gsd_m: float | None, spec: ModelSpec, strict: bool = False) -> No
     warnings.warn(text, OutsideBandWarning, stacklevel=3)
 
 
+def outside_density(points: int | None, grid: tuple[int, int], spec: ModelSpec) -> bool:
+    """Whether `points` on a grid of (H, W) are more or fewer than the network was trained on.
+
+    No points at all are the blank, which training shows too; None stands for a raster that is no drawing of points.
+    """
+    band = spec.density_band_per_mpx
+    if band is None or not points:
+        return False
+    return not band[0] <= points / (grid[0] * grid[1]) * 1e6 <= band[1]
+
+
 def resample(plane: NDArray[Any], grid: tuple[int, int]) -> NDArray[Any]:
     """Resample (H, W[, C]) to `grid` (H, W): area mean when shrinking, bilinear when growing."""
     import cv2

@@ -11,7 +11,16 @@ from hypothesis import strategies as st
 
 from roadedge.errors import DataError, ShapeError
 from roadedge.place import Place
-from roadedge.preprocess import LARGEST_GRID_PX, OutsideBandWarning, check_band, draw_second, fit, preprocess, resample
+from roadedge.preprocess import (
+    LARGEST_GRID_PX,
+    OutsideBandWarning,
+    check_band,
+    draw_second,
+    fit,
+    outside_density,
+    preprocess,
+    resample,
+)
 from roadedge.sample import Sample
 from roadedge.spec import ModelSpec
 from roadedge.trajectory.heatmap import rasterize
@@ -169,6 +178,15 @@ def test_outside_the_trained_band_is_a_warning_and_strictly_an_error() -> None:
         preprocess(sample, SPEC)
     with pytest.raises(DataError, match="not to be trusted"):
         preprocess(sample, SPEC, strict=True)
+
+
+@pytest.mark.parametrize(
+    ("points", "outside"), [(None, False), (0, False), (9, True), (10, False), (1000, False), (1001, True)]
+)
+def test_a_density_is_outside_where_training_never_showed_it(points: int | None, outside: bool) -> None:
+    spec = ModelSpec("any", density_band_per_mpx=(1000, 100_000))
+    assert outside_density(points, (100, 100), spec) is outside
+    assert not outside_density(points, (100, 100), SPEC)  # it states no band
 
 
 @pytest.mark.parametrize("gsd_m", [None, 0.3, 0.5, 0.7])

@@ -79,14 +79,14 @@ def _image_files(images: list[Path], path: Path, options: SourceOptions) -> Imag
     seconds = {} if options.trajectory is None else pair(images, options.trajectory.expanduser())
     name = path.stem if path.is_file() else path.resolve().name if path.is_dir() else path.resolve().parent.name
 
-    def read_second(file: Path) -> NDArray[Any]:
-        return read_raster(file) if is_raster(file) else _read_points(file, options)
+    def read_second(file: Path) -> tuple[NDArray[Any], str]:
+        return (read_raster(file), "") if is_raster(file) else _read_points(file, options)
 
     return ImageFiles(images, name or "images", seconds, read_second, options.gsd_m)
 
 
-def _read_points(file: Path, options: SourceOptions) -> NDArray[Any]:
-    """Points of a file in pixels of its image.
+def _read_points(file: Path, options: SourceOptions) -> tuple[NDArray[Any], str]:
+    """Points of a file in pixels of its image, and a sentence where rows of it were left out.
 
     Raises:
         PointsError: the file cannot be read.
@@ -98,7 +98,9 @@ def _read_points(file: Path, options: SourceOptions) -> NDArray[Any]:
             f"{file} holds points in {points.crs!r}, and where the image lies on the ground is not known; give them in "
             "pixels of the image (columns x, y)"
         )
-    return points.to_array()
+    reasons = ", ".join(f"{name} {count}" for name, count in points.dropped.items())
+    left_out = sum(points.dropped.values())
+    return points.to_array(), f"{left_out} rows of {file} were left out ({reasons})" if left_out else ""
 
 
 def _flight(text: str, options: SourceOptions) -> Source:

@@ -134,6 +134,7 @@ def metrics_of(
         "notices": run.notices,
         "failures": [str(error) for error in run.failures],
         "outside_trained_gsd": run.outside_band,
+        "outside_trained_density": run.outside_density,
         "road_fraction_of_last": run.last.mask.road_fraction if run.last else None,
         "scores": None if scores is None else {"label": SEMI_SYNTHETIC, **scores.to_dict()},
         "environment": environment(),

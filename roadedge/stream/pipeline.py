@@ -17,8 +17,8 @@ from roadedge.latency.clock import STAGES, Clock, StageTimer
 from roadedge.latency.profile import FrameRecord
 from roadedge.metrics.pixel import PixelCounts, count_pixels
 from roadedge.postprocess import postprocess
-from roadedge.preprocess import Feeds, OutsideBandWarning, check_band, preprocess
-from roadedge.sample import RoadMask, Sample
+from roadedge.preprocess import Feeds, OutsideBandWarning, check_band, outside_density, preprocess
+from roadedge.sample import RoadMask
 from roadedge.spec import ModelSpec
 from roadedge.stream.sinks import Result, Sink
 from roadedge.stream.sources import Frame, Second, Source
@@ -58,6 +58,7 @@ class Run:
     first: Result | None = None
     last: Result | None = None
     outside_band: int = 0
+    outside_density: int = 0
     duration_s: float = 0.0
     interrupted: bool = False
 
@@ -184,7 +185,7 @@ class Pipeline:
         with timer("heatmap"):
             if spec.second is not None:
                 second = self._source.second(frame, spec)
-                self._check_points(sample, second)
+                self._check_points(frame, second)
         with timer("preprocess"):
             feeds = preprocess(sample, spec, self._plan.strict, None if second is None else second.raster)
         with timer("infer"):
@@ -237,8 +238,12 @@ class Pipeline:
             self.run.notices += [str(one.message) for one in caught]
         self.run.outside_band += self._bands[gsd_m]
 
-    def _check_points(self, sample: Sample, second: Second) -> None:
+    def _check_points(self, frame: Frame, second: Second) -> None:
         """Points that all miss the image are dropped by contract, but they hint at a wrong unit or a wrong pair."""
+        sample = frame.sample
+        self.run.outside_density += outside_density(second.points, second.raster.shape, self._runner.spec)
+        if frame.notice:
+            self.run.notices.append(frame.notice)
         if second.points == 0 and sample.second is not None and len(sample.second):
             height, width = sample.size
             self.run.notices.append(

@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from roadedge.environment import usable_cpus
-from roadedge.errors import OutputError, RoadEdgeError, UsageError
+from roadedge.errors import OutputError, RoadEdgeError, SpecMismatchError, UsageError
 from roadedge.latency.clock import Clock, HostClock
 from roadedge.run_folder import open_run_folder
-from roadedge.spec import sha256_of
+from roadedge.spec import ModelSpec, sha256_of
 from roadedge.stream.opening import open_source
 from roadedge.stream.outcome import SAVES, InferOptions, InferResult, conclude, failure_of
 from roadedge.stream.pipeline import POLICIES, Pipeline, Plan
@@ -57,6 +57,7 @@ def infer(options: InferOptions, tell: Tell = lambda text: None, clock: Clock | 
         began_ns = clock.now_ns()
         runner = stack.enter_context(open_runner(options.model, options.backend, options.precision, options.threads))
         load_ms = (clock.now_ns() - began_ns) / 1e6
+        check_second(options, runner.spec)
         tell(f"{runner.spec.name} on {runner.name} ({runner.device}), {runner.precision}; results go to {folder}")
         source.prepare()
         bar = stack.enter_context(progress_bar(None if source.live else source.count))
@@ -135,6 +136,14 @@ def check_options(options: InferOptions) -> None:
     unknown = [name for name in options.save or () if name not in SAVES]
     if unknown:
         raise UsageError(f"--save takes some of {','.join(SAVES)}, got {','.join(unknown)}")
+
+
+def check_second(options: InferOptions, spec: ModelSpec) -> None:
+    """Raise SpecMismatchError where points or rasters are given to a network that would not look at them."""
+    if options.inputs.trajectory is not None and spec.second is None:
+        raise SpecMismatchError(
+            f"{spec.name} looks at images alone; leave --trajectory out, or take a network with two inputs"
+        )
 
 
 def check_rate(source: Source, plan: Plan) -> None:

@@ -35,6 +35,11 @@ def result_lines(result: InferResult) -> list[str]:
         lines.append(
             f"{run.outside_band} frames lie outside the ground sample distances that the network was trained on"
         )
+    if run.outside_density:
+        lines.append(
+            f"{run.outside_density} of {len(run.records)} frames hold more or fewer points for their area than "
+            "the network was trained on"
+        )
     lines += [f"notice: {notice}" for notice in run.notices[:NOTICES]]
     if len(run.notices) > NOTICES:
         lines.append(f"and {len(run.notices) - NOTICES} more notices in metrics.json")

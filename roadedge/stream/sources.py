@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from roadedge.errors import ShapeError
 from roadedge.imagery import read_image
 from roadedge.preprocess import draw_second
 from roadedge.sample import Sample
@@ -21,7 +22,8 @@ from roadedge.spec import ModelSpec
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-ReadSecond = Callable[[Path], NDArray[Any]]  # a file of the second modality → points (N, >= 2) or raster (H, W)
+# a file of the second modality → points (N, >= 2) or raster (H, W), and what must be said about it, or nothing
+ReadSecond = Callable[[Path], tuple[NDArray[Any], str]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +31,8 @@ class Frame:
     """One frame as its source gives it.
 
     `capture_s` is the capture time by the source's own `clock`; None where the frame has none (a file of an image), or
-    where frames are due by the run's schedule. `truth` (H, W) uint8 is the road where a simulation knows it.
+    where frames are due by the run's schedule. `truth` (H, W) uint8 is the road where a simulation knows it. `notice`
+    is what a person should know about it, such as points that were left out.
     """
 
     name: str
@@ -37,6 +40,7 @@ class Frame:
     capture_s: float | None = None
     clock: str = ""
     truth: NDArray[np.uint8] | None = None
+    notice: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,9 +142,14 @@ class ImageFiles(Source):
         self._next += 1  # before reading: a bad file is passed over
         image = read_image(path)
         second_path = self._seconds.get(path)
-        second = None if second_path is None or self._read_second is None else self._read_second(second_path)
-        sample = Sample(image, second, gsd_m=self._gsd_m, id=self._names[index])
-        return Frame(self._names[index], sample)
+        second, notice = None, ""
+        if second_path is not None and self._read_second is not None:
+            second, notice = self._read_second(second_path)
+        try:
+            sample = Sample(image, second, gsd_m=self._gsd_m, id=self._names[index])
+        except ShapeError as error:
+            raise ShapeError(f"{path} and {second_path} do not go together: {error}") from error
+        return Frame(self._names[index], sample, notice=notice)
 
     def skip(self, count: int) -> int:
         """Pass over files."""

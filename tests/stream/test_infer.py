@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import errno
 import importlib.util
 import json
@@ -11,17 +12,18 @@ import re
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 import roadedge.runners
 from roadedge.cli import main
-from roadedge.imagery import read_image, read_mask
+from roadedge.imagery import read_image, read_mask, write_png
 from roadedge.latency.profile import CSV_COLUMNS
 from roadedge.preprocess import Feeds
 from roadedge.stream.outcome import InferOptions
 from roadedge.stream.session import accuracy_of, infer, model_and_source
 from roadedge.weights import names
-from tests.stream.fakes import FakeRunner
+from tests.stream.fakes import SPEC, FakeRunner
 from tests.stream.test_sources import POINTS, image
 
 WITH_VIDEO = importlib.util.find_spec("av") is not None
@@ -85,6 +87,41 @@ def test_points_that_all_miss_their_image_are_said(tiles: Path, capsys: pytest.C
     assert main(["infer", str(tiles / "b.png"), "--trajectory", "points"]) == 0
     assert "none of the 2 points of b lies on its image of 40 x 32 pixels" in capsys.readouterr().out
     assert rows(Path("runs/infer/b"))[0]["points"] == "0"
+
+
+def test_rows_that_were_left_out_are_said(tiles: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    Path("points/b.csv").write_text(POINTS + "3,nan,4,2\n3,4,inf,3\n3,4\n")
+    assert main(["infer", str(tiles), "--trajectory", "points"]) == 0
+    said = "3 rows of points/b.csv were left out (wrong_columns 1, nan 1, infinite 1)"
+    assert said in capsys.readouterr().out
+    metrics = json.loads(Path("runs/infer/tiles/metrics.json").read_text())
+    assert metrics["notices"] == [said]
+
+
+def test_frames_of_an_untrained_density_are_counted(
+    tiles: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    spec = dataclasses.replace(SPEC, density_band_per_mpx=(1e4, 1e5))  # b has 2 points on 1280 pixels: 1562 a megapixel
+    monkeypatch.setattr(roadedge.runners, "open_runner", lambda *arguments: FakeRunner(spec=spec))
+    assert main(["infer", str(tiles), "--trajectory", "points"]) == 0
+    assert "1 of 3 frames hold more or fewer points for their area than" in capsys.readouterr().out
+    assert json.loads(Path("runs/infer/tiles/metrics.json").read_text())["outside_trained_density"] == 1
+
+
+def test_a_raster_of_another_size_is_told_with_both_files(tiles: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_png(Path("heat.png"), np.zeros((8, 8), np.uint8))
+    assert main(["infer", str(tiles / "b.png"), "--trajectory", "heat.png"]) == 8
+    assert re.search(r"tiles/b\.png and heat\.png do not go together: .*8 x 8 pixels", capsys.readouterr().err)
+
+
+def test_points_for_a_network_of_images_alone_are_refused(
+    tiles: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    spec = dataclasses.replace(SPEC, inputs=("image",))
+    monkeypatch.setattr(roadedge.runners, "open_runner", lambda *arguments: FakeRunner(spec=spec))
+    assert main(["infer", str(tiles), "--trajectory", "points"]) == 8
+    assert "fake looks at images alone; leave --trajectory out" in capsys.readouterr().err
+    assert not Path("runs/infer/tiles").exists()
 
 
 def test_metrics_say_what_ran_and_what_a_percentile_would_take(tiles: Path) -> None:
