@@ -6,6 +6,7 @@ silence (f16 becomes bf16): hence both the hint and the layers of the compiled n
 
 from __future__ import annotations
 
+import threading
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -59,13 +60,14 @@ class OpenVinoRunner(CheckedRunner):
         self.precision = _precision(compiled, asked)
         check_precision(requested.precision, self.precision, "OpenVINO", "leave --precision out for fp32")
         self._request: Any = compiled.create_infer_request()
+        self._one_at_a_time = threading.Lock()  # the request holds the tensors of one call
 
     def _run(self, feeds: Feeds, logits: bool) -> Feeds:
-        self._request.infer(self._face.fed(feeds), share_inputs=True, share_outputs=True)
         wanted = self._face.wanted(logits)
-        outputs = {
-            name: np.array(self._request.get_tensor(name).data) for name in wanted
-        }  # a copy: the memory is reused
+        fed = self._face.fed(feeds)
+        with self._one_at_a_time:
+            self._request.infer(fed, share_inputs=True, share_outputs=True)
+            outputs = {n: np.array(self._request.get_tensor(n).data) for n in wanted}  # a copy: the memory is reused
         return self._face.read(outputs, logits)
 
     def _release(self) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -69,6 +70,16 @@ def test_an_earlier_result_is_not_overwritten(artefacts: Artefacts, backend: str
         kept = {name: value.copy() for name, value in first.items()}
         runner.infer(noise(seed=2), logits=True)
     assert all((first[name] == kept[name]).all() for name in kept)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_threads_share_a_runner_and_each_gets_its_own_answer(artefacts: Artefacts, backend: str) -> None:
+    windows = [noise(seed=seed) for seed in range(4)]
+    with opened(artefacts, backend) as runner:
+        alone = [runner.infer(feeds)["probability"] for feeds in windows]
+        with ThreadPoolExecutor(4) as pool:
+            together = list(pool.map(lambda n: runner.infer(windows[n % 4])["probability"], range(80)))
+    assert all((got == alone[n % 4]).all() for n, got in enumerate(together))
 
 
 def test_a_graph_of_two_windows_takes_three(artefacts: Artefacts, tmp_path: Path) -> None:
