@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from roadedge.errors import SpecMismatchError
+from roadedge.errors import ShapeError, SpecMismatchError
 from roadedge.place import Place
 from roadedge.postprocess import postprocess
 from roadedge.preprocess import preprocess
 from roadedge.runners import Runner, open_runner
-from roadedge.sample import RoadMask, Sample
+from roadedge.sample import RoadMask, Sample, check_array
 from roadedge.spec import ModelSpec
 
 if TYPE_CHECKING:
@@ -59,9 +59,13 @@ class Predictor:
             raise SpecMismatchError(
                 f"{self.spec.name} looks at images alone; leave points and raster out, or take another network"
             )
+        if points_or_raster is not None:
+            check_array("points_or_raster", points_or_raster)
         raster_size = (0, 0)
-        if image is None and points_or_raster is not None and points_or_raster.dtype == np.uint8:
-            raster_size = (points_or_raster.shape[0], points_or_raster.shape[-1])
+        if image is None:
+            if points_or_raster is None or points_or_raster.dtype != np.uint8 or points_or_raster.ndim != 2:
+                raise ShapeError("without an image a raster (H, W) uint8 must say the size; give one of them")
+            raster_size = (points_or_raster.shape[0], points_or_raster.shape[1])
         sample = Sample(image, points_or_raster, raster_size, place=place, gsd_m=gsd_m)
         return postprocess(self.runner.infer(preprocess(sample, self.spec)), self.spec, sample)
 

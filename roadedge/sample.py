@@ -14,9 +14,16 @@ from roadedge.place import Place
 
 def check_shape(name: str, array: NDArray[Any], want: tuple[int | None, ...]) -> None:
     """Raise ShapeError unless `array` has the shape `want`, where None stands for any length."""
+    check_array(name, array)
     if array.ndim != len(want) or any(w not in (None, n) for w, n in zip(want, array.shape, strict=True)):
         wanted = "(" + ", ".join("any" if w is None else str(w) for w in want) + ")"
         raise ShapeError(f"{name} must have shape {wanted}, got {array.shape}")
+
+
+def check_array(name: str, value: Any) -> None:
+    """Raise ShapeError unless `value` is a NumPy array: a list or a tensor says nothing of its type and layout."""
+    if not isinstance(value, np.ndarray):
+        raise ShapeError(f"{name} must be a NumPy array, got a {type(value).__name__}; convert it with numpy.asarray")
 
 
 @dataclass(frozen=True, slots=True, eq=False)  # arrays have no single truth: samples compare by identity
@@ -56,6 +63,7 @@ class Sample:
             raise ShapeError(f"the ground sample distance must be positive metres per pixel, got {self.gsd_m}")
 
     def _check_second(self, second: NDArray[Any]) -> None:
+        check_array("second", second)
         if second.dtype == np.uint8:
             if second.ndim != 2:
                 raise ShapeError(f"a second raster must have shape (H, W), got {second.shape}; points must be floating")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -77,8 +78,22 @@ def test_what_does_not_fit_is_said(artefacts: Artefacts) -> None:
             predictor.predict(IMAGE.astype(np.float32) / 255)
         with pytest.raises(ShapeError, match="same ground"):
             predictor.predict(IMAGE, np.zeros((10, 10), np.uint8))
-        with pytest.raises(ShapeError, match="needs an image or a size"):
+        with pytest.raises(ShapeError, match="without an image a raster"):
             predictor.predict(None)
+
+
+@pytest.mark.parametrize(
+    ("image", "second", "says"),
+    [
+        ([[[1, 2, 3]]], None, "image must be a NumPy array, got a list"),
+        (IMAGE, [[1.0, 2.0]], "points_or_raster must be a NumPy array, got a list"),
+        (None, None, "without an image a raster"),
+        (None, np.zeros((5, 2)), "without an image a raster"),
+    ],
+)
+def test_what_is_no_array_or_has_no_size_is_said(artefacts: Artefacts, image: Any, second: Any, says: str) -> None:
+    with roadedge.load(artefacts.fp32) as predictor, pytest.raises(ShapeError, match=says):
+        predictor.predict(image, second)
 
 
 def test_a_network_of_images_takes_no_points(tmp_path: Path) -> None:
