@@ -90,7 +90,10 @@ def train(
     if as_json:
         print_json(result)
         return
-    say(f"best G_IoU {100 * result['best_g_iou']:.2f} at step {result['best_step']} on the samples set aside")
+    if result["best_g_iou"] is None:
+        say(f"nothing was set aside to choose by: the last of {result['steps']} steps was taken")
+    else:
+        say(f"best G_IoU {100 * result['best_g_iou']:.2f} at step {result['best_step']} on the samples set aside")
     say(f"Results saved to {result['folder']}")
     say(f"Next: roadedge export {result['best']}")
 

@@ -40,7 +40,7 @@ class TrainResult:
     best: Path
     steps: int
     best_step: int
-    best_g_iou: float
+    best_g_iou: float | None  # None where nothing was set aside
     seconds: float
     images_per_s: float
 
@@ -196,10 +196,17 @@ def density_per_mpx(item: Any) -> float | None:
 
 
 def choose(run: Run, validation: Pool, folders: list[Path], output: Path, report: Report) -> dict[str, float]:
-    """Score the averaged network on what was set aside; keep it as `best.pt` where it is the best so far."""
+    """Score the averaged network on what was set aside; keep it as `best.pt` where it is the best so far.
+
+    Where nothing was set aside there is nothing to choose by: the last one is kept.
+    """
+    if not len(validation):
+        run.best_step = run.step
+        save_network(output / "best.pt", run.average, provenance(run, folders, {}))
+        return {}
     counts = validate(run.average, validation)
     scores = {"g_iou": global_iou(counts), "a_iou": mean_sample_iou(counts)}
-    better = scores["g_iou"] > run.best_g_iou
+    better = run.best_g_iou is None or scores["g_iou"] > run.best_g_iou
     if better:
         run.best_step, run.best_g_iou = run.step, scores["g_iou"]
         save_network(output / "best.pt", run.average, provenance(run, folders, scores))
@@ -210,7 +217,8 @@ def choose(run: Run, validation: Pool, folders: list[Path], output: Path, report
 
 def finish(run: Run, validation: Pool, folders: list[Path], output: Path, report: Report) -> TrainResult:
     """Last checkpoint, curves, panels and metrics of a run."""
-    save_network(output / "last.pt", run.average, provenance(run, folders, {"g_iou": run.best_g_iou}))
+    chosen_by = {} if run.best_g_iou is None else {"g_iou": run.best_g_iou}
+    save_network(output / "last.pt", run.average, provenance(run, folders, chosen_by))
     draw_curves(output / "log.csv", output / "curves.png")
     best, _ = load_network(output / "best.pt")
     panels = [validation[i] for i in range(min(run.recipe.panels, len(validation)))]

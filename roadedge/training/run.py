@@ -35,7 +35,8 @@ class Run:
         groups = [{"params": decay, "weight_decay": recipe.weight_decay}, {"params": plain, "weight_decay": 0.0}]
         self.optimiser = kind(groups, lr=recipe.lr, fused=True)
         self.step = 0
-        self.best_step, self.best_g_iou = 0, -1.0
+        self.best_step = 0
+        self.best_g_iou: float | None = None
         self.seconds = 0.0
 
     def start_from(self, weights: dict[str, Tensor]) -> list[str]:

@@ -120,6 +120,14 @@ def test_the_places_set_aside_are_not_trained_on(folder: Path) -> None:
     assert "t3" not in trained | chosen  # the validation split is nobody's
 
 
+def test_with_nothing_set_aside_the_last_step_is_taken(folder: Path, tmp_path: Path) -> None:
+    result = train(override(TINY, hold_out={"tiny": 0}, steps=3), [folder], tmp_path / "run", report=quiet)
+    assert result.best_g_iou is None
+    assert result.best_step == 3
+    best, last = weights_of(result.best), weights_of(result.folder / "last.pt")
+    assert all(torch.equal(best[key], last[key]) for key in best)
+
+
 def test_a_loss_that_is_not_finite_stops_with_its_inputs_saved(folder: Path, tmp_path: Path) -> None:
     recipe = override(TINY, lr=1e30, clip=0.0, warmup_steps=1)
     with pytest.raises(NonFiniteError, match="at step"):
