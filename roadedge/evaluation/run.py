@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -15,6 +16,7 @@ from roadedge.evaluation.report import EvalResult, Failure, SampleRow, SetScores
 from roadedge.evaluation.settings import EvalSettings
 from roadedge.evaluation.sources import SEMI_SYNTHETIC, Source, open_sources
 from roadedge.imagery import write_png
+from roadedge.preprocess import fit, outside_density
 from roadedge.run_folder import open_run_folder
 from roadedge.runners.base import Runner
 from roadedge.spec import ModelSpec, sha256_of
@@ -55,7 +57,11 @@ def evaluate_model(
         open_sources(roots, runner.spec, settings)  # a wrong folder is told before a run folder is made
         folder = open_run_folder("eval", path.stem, output, overwrite, [path, *map(Path, roots)])
         identity = {"file": path.name, "sha256": sha256_of(path)}
-        return evaluate(runner, roots, settings, folder, progress, identity)
+        try:
+            return evaluate(runner, roots, settings, folder, progress, identity)
+        finally:
+            with contextlib.suppress(OSError):  # it holds results; one of which nothing came is taken away
+                folder.rmdir()
 
 
 def evaluate(
@@ -121,7 +127,7 @@ def evaluate(
         if interruption is None:
             write_panels(runner, sources, rows, settings, output / "panels")
     if interruption is not None:
-        raise interruption
+        raise KeyboardInterrupt(f"{len(rows)} samples were scored, see {output}") from interruption
     return result
 
 
@@ -189,6 +195,11 @@ def _notes(rows: Sequence[SampleRow], spec: ModelSpec) -> list[str]:
         notes.append(
             f"{len(outside)} of {len(rows)} samples lie outside the {band[0]:.3g} to {band[1]:.3g} m per pixel that "
             f"{spec.name} was trained on; their scores are not to be trusted"
+        )
+    crowded = sum(outside_density(r.points, fit(r.size, r.gsd_m, spec).grid, spec) for r in rows)
+    if crowded:
+        notes.append(
+            f"{crowded} of {len(rows)} samples hold more or fewer points for their area than {spec.name} was trained on"
         )
     unknown = sum(r.gsd_m is None for r in rows)
     if unknown:

@@ -56,6 +56,12 @@ def test_with_json_stdout_is_one_document(
     assert document["pooled"]["samples"] == 3
 
 
+def test_a_strict_run_of_which_nothing_came_leaves_no_folder(checkpoint: Path, data: Path, tmp_path: Path) -> None:
+    (data / "image" / "t0.png").write_bytes(b"")
+    assert run(checkpoint, data, "--strict", "-o", tmp_path / "out") == 8
+    assert not (tmp_path / "out").exists()
+
+
 def test_a_folder_with_a_bad_sample_ends_with_8(
     checkpoint: Path, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -132,6 +132,13 @@ def test_an_untrained_resolution_is_noted_and_under_strict_refused(tmp_path: Pat
         evaluate(runner, [data], settings(strict=True))
 
 
+@pytest.mark.parametrize(("band", "noted"), [((1e3, 1e4), False), ((5e3, 1e4), True), ((10.0, 1e3), True)])
+def test_an_untrained_density_is_noted(data: Path, band: tuple[float, float], noted: bool) -> None:
+    spec = ModelSpec("bright", density_band_per_mpx=band)  # 20 points on 64 x 64 pixels are 4883 a megapixel
+    notes = evaluate(BrightIsRoad(spec), [data], settings()).notes
+    assert any("3 of 3 samples hold more or fewer points" in note for note in notes) is noted
+
+
 def test_samples_without_points_are_noted(data: Path) -> None:
     (data / "split.csv").write_text(
         "image,mask,trajectory,split\nimage/t0.png,mask/t0.png,,val\nimage/t1.png,mask/t1.png,trajectory/t1.csv,val\n"
@@ -167,7 +174,7 @@ def test_what_was_scored_before_an_interruption_is_written(data: Path, tmp_path:
                 raise KeyboardInterrupt
             return super()._run(feeds, logits)
 
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(KeyboardInterrupt, match="2 samples were scored, see"):
         evaluate(Interrupted(), [data], settings(), tmp_path)
     document = json.loads((tmp_path / "metrics.json").read_text())
     assert document["complete"] is False
