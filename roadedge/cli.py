@@ -313,6 +313,10 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         app(args=arguments, standalone_mode=True)
     except SystemExit as stop:
+        context = stop.__context__
+        if context is not None and isinstance(context.__cause__, KeyboardInterrupt):  # typer ends in silence after it
+            say(f"interrupted: {context.__cause__}" if context.__cause__.args else "interrupted")
+            return 130
         return stop.code if isinstance(stop.code, int) else 0 if stop.code is None else 1
     except KeyboardInterrupt:
         say("interrupted")

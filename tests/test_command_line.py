@@ -46,6 +46,18 @@ def test_an_interruption_and_an_unexpected_error_have_codes_too(
     assert len(capsys.readouterr().err.splitlines()) == 1
 
 
+@pytest.mark.parametrize(("said", "line"), [((), "interrupted"), (("2 are in out",), "interrupted: 2 are in out")])
+def test_ctrl_c_within_a_command_is_said(
+    said: tuple[str, ...], line: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def listed(count: bool) -> None:
+        raise KeyboardInterrupt(*said)
+
+    monkeypatch.setattr("roadedge.models.catalogue.listed", listed)
+    assert main(["models"]) == 130
+    assert capsys.readouterr().err.splitlines() == [line]
+
+
 def test_verbose_shows_the_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*_: object, **__: object) -> None:
         raise ZeroDivisionError("a slip of ours")
