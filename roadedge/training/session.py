@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib.util
 import json
 import shutil
 import sys
@@ -11,12 +12,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from roadedge.errors import DataError, MissingExtraError, UnknownNameError, UsageError
+from roadedge.errors import (
+    DataError,
+    MissingExtraError,
+    RecipeError,
+    SpecMismatchError,
+    UnknownNameError,
+    UsageError,
+)
 from roadedge.models import MODELS
 from roadedge.resources import recipe_path
 from roadedge.run_folder import newest_run, open_run_folder
 from roadedge.spec import ModelSpec
 from roadedge.training.recipe import Recipe, override, read_recipe, to_toml
+
+HOW = "pip install 'roadedge[train]'"
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,10 +72,12 @@ class Session:
         chosen = read_recipe(recipe_path(recipe)) if recipe else Recipe()
         if changes.get("model") and not recipe:
             changes["name"] = changes["model"]
-        chosen = override(chosen, **changes)
+        chosen = _changed(chosen, changes)
         if chosen.model not in MODELS:
             raise UnknownNameError("model", chosen.model, MODELS)
-        ModelSpec(chosen.model, chosen.inputs)  # refuses inputs that no network has, before any work
+        _check_inputs(
+            chosen, asked=changes.get("inputs") is not None
+        )  # refuses inputs that no network has, before any work
         missing = [str(folder) for folder in data if not folder.is_dir()]
         if missing:
             raise DataError(f"there is no data set folder {missing[0]}")
@@ -109,6 +121,9 @@ class Session:
         else:
             needed = data if init is None else [*data, init]
             folder = open_run_folder("train", self.recipe.name, self.output, self.overwrite, needed)
+        absent = [name for name in ("matplotlib", "tensorboard") if importlib.util.find_spec(name) is None]
+        if absent:
+            report(f"pictures or TensorBoard's log are left out: they need {' and '.join(absent)}, {HOW}")
         bar = Bar(self.recipe.steps, enabled=progress and sys.stderr.isatty())
         try:
             with bar:
@@ -154,6 +169,24 @@ class Bar:
         """Move on."""
         if self.progress is not None:
             self.progress.update(self.task, completed=step, total=steps, loss=f"loss {loss:.3f}")
+
+
+def _changed(recipe: Recipe, changes: dict[str, Any]) -> Recipe:
+    """The recipe with the options of the command line; a value out of range is then a wrong option, not a bad file."""
+    try:
+        return override(recipe, **changes)
+    except RecipeError as error:
+        raise UsageError(str(error)) from error
+
+
+def _check_inputs(recipe: Recipe, asked: bool) -> None:
+    """Raise UsageError for --inputs that no network has, SpecMismatchError for those of a recipe."""
+    try:
+        ModelSpec(recipe.model, recipe.inputs)
+    except SpecMismatchError as error:
+        if asked:
+            raise UsageError(f"--inputs: {error}") from error
+        raise
 
 
 def _count(data: list[Path], recipe: Recipe) -> int:

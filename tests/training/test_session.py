@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 
@@ -74,12 +76,25 @@ def test_train_and_resume_from_the_command_line(
     assert json.loads(capsys.readouterr().out)["folder"] == result["folder"]
 
 
+def test_absent_packages_of_pictures_and_logs_are_said(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    there = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "matplotlib" else there(name))
+    monkeypatch.setattr("roadedge.training.loop.train", Mock(side_effect=KeyboardInterrupt))
+    assert cli.main(["train", str(folder), "-o", str(tmp_path / "run")]) == 130
+    assert "they need matplotlib, pip install 'roadedge[train]'" in capsys.readouterr().err
+
+
 def test_mistakes_have_their_exit_codes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["train", str(tmp_path / "none")]) == 8
     assert cli.main(["train", "--model", "roadedge-x"]) == 2
     assert "did you mean" in capsys.readouterr().err
     assert cli.main(["train", "--recipe", str(tmp_path / "none.toml")]) == 2
-    assert cli.main(["train", "--inputs", "radar", "-o", str(tmp_path / "run")]) == 8
+    for option, value in (("--inputs", "radar"), ("--steps", "0"), ("--precision", "fp8"), ("--crop", "50")):
+        assert cli.main(["train", option, value, "-o", str(tmp_path / "run")]) == 2
+    (tmp_path / "bad.toml").write_text('name = "bad"\nsteps = 0\n')
+    assert cli.main(["train", "--recipe", str(tmp_path / "bad.toml")]) == 8
     assert not (tmp_path / "run").exists()
 
 
