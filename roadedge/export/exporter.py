@@ -206,20 +206,26 @@ def _kept_clean(target: Path, overwrite: bool) -> Iterator[None]:
         if path.exists() and not overwrite:
             raise OutputError(f"{path} is there already; give --overwrite, or another -o/--output")
     made = [folder for folder in target.parents if not folder.exists()]
-    probe = target.with_name(f".{target.stem}.probe")
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        probe.write_bytes(b"roadedge")
-        probe.unlink()
-    except OSError as error:
-        raise OutputError.from_os(target, error) from error
-    try:
+        _prove_writable(target)
         yield
     except BaseException:
         with contextlib.suppress(OSError):  # not empty: somebody else writes here too
             for folder in made:
                 folder.rmdir()
         raise
+
+
+def _prove_writable(target: Path) -> None:
+    probe = target.with_name(f".{target.stem}.probe")
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        probe.write_bytes(bytes(4096))
+    except OSError as error:
+        raise OutputError.from_os(target, error) from error
+    finally:
+        with contextlib.suppress(OSError):  # it was never made
+            probe.unlink()
 
 
 def _write_draft(

@@ -135,6 +135,19 @@ def test_a_full_disk_leaves_nothing(
     assert not (tmp_path / "out").exists()
 
 
+def test_a_disk_that_is_full_from_the_start_leaves_no_probe(
+    artefacts: Artefacts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(path: Path, content: bytes) -> int:
+        path.touch()  # a name still fits, its content does not
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    with pytest.raises(OutputError, match=r"tiny\.onnx: the disk is full"):
+        export_model(artefacts.checkpoint, tmp_path / "out", size=SIZE, samples=samples())
+    assert not (tmp_path / "out").exists()
+
+
 def test_a_simplifier_that_is_not_installed_is_named_with_its_extra(
     artefacts: Artefacts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
