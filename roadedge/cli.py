@@ -234,6 +234,8 @@ def infer(
     gsd: Annotated[float | None, typer.Option(help="Metres per pixel of the images.")] = None,
     points_crs: Annotated[str | None, typer.Option(help="What x, y of the points are; default pixels.")] = None,
     datum: Annotated[str, typer.Option(help="Of longitudes and latitudes: wgs84, gcj02 or bd09.")] = "wgs84",
+    centre: Annotated[str | None, typer.Option(help="LON,LAT of a nadir image, for GPX, NMEA and such points.")] = None,
+    heading: Annotated[float, typer.Option(help="Degrees clockwise from north of that image's top.")] = 0.0,
     backend: Annotated[str, typer.Option(help="auto, torch, onnxruntime or openvino.")] = "auto",
     precision: Annotated[str | None, typer.Option(help="What must be computed in; default the back-end's own.")] = None,
     threads: Annotated[int | None, typer.Option(help="Threads of the back-end.")] = None,
@@ -252,7 +254,7 @@ def infer(
     verbose: Verbose = False,
 ) -> None:
     """Extract the roads of images, a video or a synthetic flight, with a latency profile."""
-    from roadedge.stream.opening import SourceOptions
+    from roadedge.stream.opening import SourceOptions, parse_centre
     from roadedge.stream.outcome import InferOptions
     from roadedge.stream.pipeline import Plan
     from roadedge.stream.session import infer as run
@@ -260,7 +262,7 @@ def infer(
 
     model, source = model_and_source(arguments)
     options = InferOptions(
-        source, model, SourceOptions(trajectory, gsd, points_crs, datum),
+        source, model, SourceOptions(trajectory, gsd, points_crs, datum, parse_centre(centre), heading),
         Plan(policy, rate, max_frames, duration, threshold, strict), backend, precision, threads,
         tuple(save.split(",")) if save is not None else None, output, overwrite,
     )  # fmt: skip

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +12,11 @@ from numpy.typing import NDArray
 
 from roadedge.errors import DataError, SourceError, UsageError
 from roadedge.imagery import IMAGE_SUFFIXES, read_raster
+from roadedge.place import Place
 from roadedge.stream.pairing import is_raster, pair
 from roadedge.stream.sources import ImageFiles, Source
 from roadedge.stream.video import VIDEO_SUFFIXES, VideoFile
+from roadedge.trajectory.plane import LocalPlane
 from roadedge.trajectory.readers import read_points
 
 SYNTH = re.compile(r"synth:(\d+)[xX](\d+)@(\d+(?:\.\d+)?)")
@@ -23,12 +26,18 @@ KINDS = "an image, a folder or glob of images, a video, or synth:WIDTHxHEIGHT@RA
 
 @dataclass(frozen=True, slots=True)
 class SourceOptions:
-    """What goes with a source: `points_crs` and `datum` as in `read_points`."""
+    """What goes with a source: `points_crs` and `datum` as in `read_points`.
+
+    `centre` is longitude and latitude (degrees, WGS 84) of a single image that looks straight down, `heading_deg` the
+    direction of its top, clockwise from north; with `gsd_m` they say where its pixels lie.
+    """
 
     trajectory: Path | None = None
     gsd_m: float | None = None
     points_crs: str | None = None
     datum: str = "wgs84"
+    centre: tuple[float, float] | None = None
+    heading_deg: float = 0.0
 
 
 def open_source(text: str, options: SourceOptions) -> Source:
@@ -39,6 +48,8 @@ def open_source(text: str, options: SourceOptions) -> Source:
         DataError: a folder without images, or a file that is neither image nor video.
         UsageError: a source or a combination that is not supported.
     """
+    if options.centre is not None and options.gsd_m is None:
+        raise UsageError("--centre says where the image lies only together with --gsd, the metres per pixel")
     if text.startswith("synth:"):
         return _flight(text, options)
     if SCHEME.match(text) and not Path(text).exists():
@@ -48,6 +59,19 @@ def open_source(text: str, options: SourceOptions) -> Source:
         _refuse_trajectory(options, "a video")
         return VideoFile(path, options.gsd_m)
     return _image_files(_images(path, text), path, options)
+
+
+def parse_centre(text: str | None) -> tuple[float, float] | None:
+    """`LON,LAT` in degrees as two numbers; raises UsageError."""
+    if text is None:
+        return None
+    try:
+        lon, lat = (float(part) for part in text.split(","))
+    except ValueError:
+        lon = lat = float("nan")
+    if not (-180 <= lon <= 180 and -90 < lat < 90):
+        raise UsageError(f"--centre is LON,LAT in degrees, as in 2.3522,48.8566; got {text!r}")
+    return lon, lat
 
 
 def _images(path: Path, text: str) -> list[Path]:
@@ -79,13 +103,27 @@ def _image_files(images: list[Path], path: Path, options: SourceOptions) -> Imag
     seconds = {} if options.trajectory is None else pair(images, options.trajectory.expanduser())
     name = path.stem if path.is_file() else path.resolve().name if path.is_dir() else path.resolve().parent.name
 
-    def read_second(file: Path) -> tuple[NDArray[Any], str]:
-        return (read_raster(file), "") if is_raster(file) else _read_points(file, options)
+    if options.centre is not None and len(images) > 1:
+        raise UsageError(f"--centre is where one image lies, and {path} holds {len(images)}; give one of them")
 
-    return ImageFiles(images, name or "images", seconds, read_second, options.gsd_m)
+    def read_second(file: Path, place: Place | None, size: tuple[int, int]) -> tuple[NDArray[Any], str]:
+        return (read_raster(file), "") if is_raster(file) else _read_points(file, options, place, size)
+
+    place_of = None if options.centre is None else partial(_place, options)
+    return ImageFiles(images, name or "images", seconds, read_second, options.gsd_m, place_of)
 
 
-def _read_points(file: Path, options: SourceOptions) -> tuple[NDArray[Any], str]:
+def _place(options: SourceOptions, size: tuple[int, int]) -> Place:
+    """Where an image of `size` (H, W) lies that looks straight down: its centre is where the plane touches."""
+    assert options.centre is not None
+    assert options.gsd_m is not None
+    plane = LocalPlane(*options.centre)
+    return Place.nadir((0.0, 0.0), options.gsd_m, size, options.heading_deg, plane.crs)
+
+
+def _read_points(
+    file: Path, options: SourceOptions, place: Place | None, size: tuple[int, int]
+) -> tuple[NDArray[Any], str]:
     """Points of a file in pixels of its image, and a sentence where rows of it were left out.
 
     Raises:
@@ -93,10 +131,12 @@ def _read_points(file: Path, options: SourceOptions) -> tuple[NDArray[Any], str]
         DataError: its points are on the globe and nobody knows where the image lies.
     """
     points = read_points(file, options.datum, options.points_crs)
+    if points.crs == "lonlat" and options.centre is not None and place is not None:
+        points = points.to_plane(LocalPlane(*options.centre)).to_pixels(place, size)
     if points.crs != "pixel":
         raise DataError(
-            f"{file} holds points in {points.crs!r}, and where the image lies on the ground is not known; give them in "
-            "pixels of the image (columns x, y)"
+            f"{file} holds points in {points.crs!r}, and where the image lies on the ground is not known; say it with "
+            "--centre LON,LAT and --gsd (for points in lonlat), or give them in pixels of the image (columns x, y)"
         )
     reasons = ", ".join(f"{name} {count}" for name, count in points.dropped.items())
     left_out = sum(points.dropped.values())

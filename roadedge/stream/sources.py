@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from roadedge.errors import ShapeError
 from roadedge.imagery import read_image
+from roadedge.place import Place
 from roadedge.preprocess import draw_second
 from roadedge.sample import Sample
 from roadedge.spec import ModelSpec
@@ -23,7 +24,8 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
 # a file of the second modality → points (N, >= 2) or raster (H, W), and what must be said about it, or nothing
-ReadSecond = Callable[[Path], tuple[NDArray[Any], str]]
+ReadSecond = Callable[[Path, Place | None, tuple[int, int]], tuple[NDArray[Any], str]]
+PlaceOf = Callable[[tuple[int, int]], Place]  # (H, W) of an image → where it lies
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +120,7 @@ class ImageFiles(Source):
         seconds: dict[Path, Path] | None = None,
         read_second: ReadSecond | None = None,
         gsd_m: float | None = None,
+        place_of: PlaceOf | None = None,
     ) -> None:
         """List the files; nothing is read yet.
 
@@ -127,10 +130,11 @@ class ImageFiles(Source):
             seconds: the file of points or raster that belongs to an image.
             read_second: reads such a file; needed where `seconds` has any.
             gsd_m: metres per pixel of all images, None where unknown.
+            place_of: where an image lies on the ground, None where unknown.
         """
         self.name, self.count = name, len(paths)
         self._paths, self._seconds, self._gsd_m = list(paths), seconds or {}, gsd_m
-        self._read_second = read_second
+        self._read_second, self._place_of = read_second, place_of
         self._names = output_names(paths)
         self._next = 0
 
@@ -141,12 +145,14 @@ class ImageFiles(Source):
         index, path = self._next, self._paths[self._next]
         self._next += 1  # before reading: a bad file is passed over
         image = read_image(path)
+        size = image.shape[0], image.shape[1]
+        place = None if self._place_of is None else self._place_of(size)
         second_path = self._seconds.get(path)
         second, notice = None, ""
         if second_path is not None and self._read_second is not None:
-            second, notice = self._read_second(second_path)
+            second, notice = self._read_second(second_path, place, size)
         try:
-            sample = Sample(image, second, gsd_m=self._gsd_m, id=self._names[index])
+            sample = Sample(image, second, place=place, gsd_m=self._gsd_m, id=self._names[index])
         except ShapeError as error:
             raise ShapeError(f"{path} and {second_path} do not go together: {error}") from error
         return Frame(self._names[index], sample, notice=notice)

@@ -9,7 +9,7 @@ import pytest
 
 from roadedge.errors import DataError, SourceError, UsageError
 from roadedge.imagery import write_png
-from roadedge.stream.opening import SourceOptions, open_source
+from roadedge.stream.opening import SourceOptions, open_source, parse_centre
 from roadedge.stream.pairing import pair
 from roadedge.stream.sources import output_names
 from tests.stream.fakes import SPEC
@@ -156,3 +156,54 @@ def test_points_on_the_globe_need_an_image_with_a_place(tiles: Path) -> None:
 def test_a_film_takes_no_trajectory_yet(tiles: Path) -> None:
     with pytest.raises(UsageError, match="brings its own points"):
         open_source("synth:64x64@5", SourceOptions(tiles / "points"))
+
+
+GPX = """<?xml version="1.0"?><gpx version="1.1" creator="t" xmlns="http://www.topografix.com/GPX/1/1"><trk><trkseg>
+<trkpt lat="44.0560" lon="-123.0690"><time>2026-01-01T00:00:00Z</time></trkpt>
+<trkpt lat="{north:.7f}" lon="-123.0690"><time>2026-01-01T00:00:05Z</time></trkpt>
+<trkpt lat="44.0560" lon="{east:.7f}"><time>2026-01-01T00:00:09Z</time></trkpt></trkseg></trk></gpx>"""
+
+
+def test_a_gps_track_falls_on_an_image_whose_centre_is_known(tmp_path: Path) -> None:
+    pytest.importorskip("gpxpy")
+    picture = image(tmp_path / "a.png", size=(100, 200))
+    metres_per_degree = 111_132.95 - 559.85 * np.cos(np.radians(2 * 44.056))  # of latitude, WGS 84 series
+    east = metres_per_degree * np.cos(np.radians(44.056)) * 1.00286  # of longitude, by the ratio of the two radii there
+    track = GPX.format(north=44.056 + 10 / metres_per_degree, east=-123.069 + 20 / east)
+    (tmp_path / "a.gpx").write_text(track)
+    options = SourceOptions(tmp_path / "a.gpx", gsd_m=0.5, centre=(-123.069, 44.056))
+    frame = open_source(str(picture), options).read()
+    assert frame is not None
+    assert frame.sample.second is not None
+    assert frame.sample.place is not None
+    expected = [[100, 50], [100, 30], [140, 50]]  # the centre; 10 m north is 20 pixels up; 20 m east 40 to the right
+    assert np.allclose(frame.sample.second[:, :2], expected, atol=0.2)
+
+
+def test_the_image_turns_with_its_heading(tmp_path: Path) -> None:
+    pytest.importorskip("gpxpy")
+    picture = image(tmp_path / "a.png", size=(100, 200))
+    (tmp_path / "a.gpx").write_text(GPX.format(north=44.056 + 10 / 111_114.9, east=-123.069))
+    options = SourceOptions(tmp_path / "a.gpx", gsd_m=0.5, centre=(-123.069, 44.056), heading_deg=90)
+    frame = open_source(str(picture), options).read()
+    assert frame is not None
+    assert frame.sample.second is not None
+    assert np.allclose(frame.sample.second[1, :2], [80, 50], atol=0.2)  # up is east, so north lies to the left
+
+
+def test_a_centre_needs_a_distance_and_one_image(tiles: Path) -> None:
+    with pytest.raises(UsageError, match="only together with --gsd"):
+        open_source(str(tiles / "image" / "b.png"), SourceOptions(centre=(2.0, 48.0)))
+    with pytest.raises(UsageError, match="holds 3"):
+        open_source(str(tiles / "image"), SourceOptions(gsd_m=0.5, centre=(2.0, 48.0)))
+
+
+@pytest.mark.parametrize("text", ["2.3", "a,b", "200,10", "2,3,4", "1,90"])
+def test_a_centre_is_two_degrees(text: str) -> None:
+    with pytest.raises(UsageError, match="LON,LAT"):
+        parse_centre(text)
+
+
+def test_a_centre_is_read() -> None:
+    assert parse_centre("2.3522,48.8566") == (2.3522, 48.8566)
+    assert parse_centre(None) is None
