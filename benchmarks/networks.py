@@ -8,7 +8,7 @@ time does not depend on it, but equal norms would let the simplifier merge weigh
 of CMIPNet's γ that are exchanged are equal, so that nothing is and it computes its full 52.75 GMAC; a polarised one may
 skip channels.
 
-    python benchmarks/networks.py [--rounds 30] [--threads 2] [-o benchmarks/results]
+    python benchmarks/networks.py [--rounds 10] [--threads 2] [-o benchmarks/results]
 
 writes networks-<date>.json and networks-<date>.md.
 """
@@ -50,7 +50,7 @@ SIZE = (512, 512)
 REFERENCE = "cmipnet, folded"  # the faster form of the network to compare with
 NETWORKS = ("cmipnet", REFERENCE, "roadedge-n", "roadedge-s", "roadedge-m")
 BACKENDS = (("onnxruntime", "fp32"), ("openvino", "fp32"), ("openvino", "bf16"))
-WARM_UP = 3
+WARM_UP, SETTLE, TIMED = 1, 2, 3  # calls before all, untimed and timed ones of a turn
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +72,7 @@ class Exported:
 
 def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=30, help="timed passes of each network on each back-end")
+    parser.add_argument("--rounds", type=int, default=10, help="timed passes of each network on each back-end")
     parser.add_argument("--threads", type=int, default=2, help="of each back-end")
     parser.add_argument("-o", "--output", type=Path, default=ROOT / "benchmarks" / "results", help="folder")
     return parser.parse_args()
@@ -104,17 +104,24 @@ def export(name: str, folder: Path) -> Exported:
 
 
 def interleaved_ms(calls: dict[str, Callable[[], Any]], rounds: int) -> dict[str, list[float]]:
-    """Milliseconds of each call, all taking turns: A B C A B C ..."""
-    for call in calls.values():
-        for _ in range(WARM_UP):
+    """Milliseconds of each call, the calls taking turns in every round.
+
+    A turn is `SETTLE` untimed calls and `TIMED` timed ones: the threads of the runtime before go on spinning for a
+    while, and take a processor away from a short call that follows at once. A stream runs one network back to back.
+    """
+    for _ in range(WARM_UP):
+        for call in calls.values():
             call()
-    times: dict[str, list[float]] = {name: [] for name in calls}
+    times: dict[str, list[float]] = {key: [] for key in calls}
     for number in range(rounds):
-        for name, call in calls.items():
-            start = time.perf_counter_ns()
-            call()
-            times[name].append((time.perf_counter_ns() - start) / 1e6)
         print(f"\rround {number + 1}/{rounds}, load {os.getloadavg()[0]:.1f}", end="", file=sys.stderr, flush=True)
+        for key, call in calls.items():
+            for _ in range(SETTLE):
+                call()
+            for _ in range(TIMED):
+                start = time.perf_counter_ns()
+                call()
+                times[key].append((time.perf_counter_ns() - start) / 1e6)
     print(file=sys.stderr)
     return times
 
@@ -167,9 +174,9 @@ def table(networks: list[Exported], rows: list[dict[str, Any]], run: dict[str, A
         [
             "# Networks side by side",
             "",
-            f"512 × 512, batch 1, {run['threads']} threads, {run['rounds']} interleaved rounds; ms are median / "
-            "minimum of `Runner.infer`. In brackets: how many times cheaper than CMIPNet, parameters against its "
-            "unfolded form, the rest against its folded one. Random weights.",
+            f"512 × 512, batch 1, {run['threads']} threads, {run['rounds']} interleaved rounds of {TIMED} calls; "
+            "ms are median / minimum of `Runner.infer`. In brackets: how many times cheaper than CMIPNet, parameters "
+            "against its unfolded form, the rest against its folded one. Random weights.",
             "",
             *lines,
             "",
