@@ -13,6 +13,7 @@ import pytest
 import typer.main
 
 from roadedge.cli import app
+from roadedge.spec import read_sidecar
 
 ROOT = Path(__file__).parent.parent
 PAGES = sorted(
@@ -101,4 +102,8 @@ def test_the_readme_gives_its_two_commands_and_its_band() -> None:
     first_screen = "\n".join((ROOT / "README.md").read_text().splitlines()[:20])
     assert "make demo" in first_screen
     assert "make test" in first_screen
-    assert re.search(r"0\.3 to 0\.7 m per pixel", first_screen)
+    carried = read_sidecar(ROOT / "roadedge" / "carried" / "roadedge-s.onnx")
+    assert carried is not None
+    assert carried[0].gsd_band_m is not None
+    low, high = carried[0].gsd_band_m
+    assert f"{low:.2f} to {high:.2f} m per pixel" in first_screen
