@@ -52,7 +52,7 @@ class ModelSpec:
     std: tuple[float, ...] = (53.0, 49.0, 48.0, 24.0)
     blank_rgb: tuple[int, int, int] = (105, 101, 94)
     threshold: float = 0.5
-    licence: str = ""  # "research-only" where the weights may not be shipped
+    licence: str = ""  # begins with "research-only" where the weights may not be shipped
     semi_synthetic: bool = False  # trained or scored on simulated trajectories
 
     def __post_init__(self) -> None:
@@ -67,6 +67,11 @@ class ModelSpec:
     def second(self) -> str | None:
         """Name of the second modality, `trajectory` or `lidar`; None for a network of images alone."""
         return next((name for name in self.inputs if name != "image"), None)
+
+    @property
+    def research_only(self) -> bool:
+        """Whether the licence of the training pixels forbids more than research."""
+        return self.licence.startswith("research-only")
 
     def to_dict(self) -> dict[str, Any]:
         """As plain JSON values."""

@@ -7,8 +7,11 @@ from pathlib import Path
 
 import pytest
 
+import roadedge.runners
 import roadedge.weights
 from roadedge.errors import ModelFileError, UnknownNameError, UsageError
+from roadedge.runners import ResearchOnlyWarning, open_runner
+from roadedge.spec import read_sidecar
 from roadedge.weights import find_checkpoint, find_model, names
 
 
@@ -98,3 +101,27 @@ def test_a_graph_is_no_checkpoint(carried: Path) -> None:
 
 def test_real_folders_exist() -> None:
     assert all(folder.is_dir() for folder in roadedge.weights.folders())
+
+
+def test_research_weights_are_found_in_a_checkout_and_say_what_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(roadedge.runners, "_said", set())
+    path = find_model("roadedge-s-research")
+    assert path.parent.name == "weights"
+    with pytest.warns(ResearchOnlyWarning, match="research-only: trained on imagery of map providers"):
+        open_runner("roadedge-s-research", "onnxruntime", threads=1).close()
+
+
+def test_all_research_weights_are_marked_and_no_carried_ones_are() -> None:
+    root = Path(__file__).parents[1]
+    for folder, marked in ((root / "weights", True), (root / "roadedge" / "carried", False)):
+        models = [path for path in folder.iterdir() if path.suffix in (".pt", ".onnx")]
+        assert len(models) == 3
+        for model in models:
+            sidecar = read_sidecar(model)
+            assert sidecar is not None
+            assert sidecar[0].research_only is marked
+
+
+def test_carried_weights_stay_below_twenty_mebibytes() -> None:
+    carried = Path(__file__).parents[1] / "roadedge" / "carried"
+    assert sum(path.stat().st_size for path in carried.iterdir()) <= 20 * 2**20

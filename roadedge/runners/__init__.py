@@ -50,11 +50,9 @@ def open_runner(
     if path.suffix != BACKENDS[name]:
         raise UsageError(f"{name} runs {BACKENDS[name]} files, got {path}; {_way_out(path)}")
     runner = _open(name, path, Requested(backend, precision, threads))
-    if runner.spec.licence == "research-only" and str(path) not in _said:
+    if runner.spec.research_only and str(path) not in _said:
         _said.add(str(path))
-        warnings.warn(
-            f"{path.stem} is research-only: see the licences in its model card", ResearchOnlyWarning, stacklevel=2
-        )
+        warnings.warn(f"{path.stem} is {runner.spec.licence}; see its model card", ResearchOnlyWarning, stacklevel=2)
     return runner
 
 
