@@ -153,12 +153,14 @@ def models(
 ) -> None:
     """List the networks: paper, inputs, parameters, multiply-adds, licence."""
     from roadedge.models.catalogue import listed, print_table
+    from roadedge.weights import names
 
     entries = listed(count)
     if as_json:
         print_json([entry.to_dict() for entry in entries])
     else:
         print_table(entries)
+        say(f"weights at hand: {', '.join(names()) or 'none'}")
 
 
 @app.command()
