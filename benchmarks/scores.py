@@ -43,9 +43,9 @@ def main() -> None:
     rows = [score(arguments, inputs, texts) for inputs, texts in ROWS if possible(takes, inputs, texts)]
     sets = list(rows[0]["sets"])
     write_json(
-        arguments.output.with_suffix(".json"), {"environment": environment(), "model": arguments.model, "rows": rows}
+        arguments.output.with_suffix(".json"), {"environment": environment(), "model": Path(arguments.model).name, "rows": rows}
     )
-    write_text(arguments.output.with_suffix(".md"), table(arguments.model, arguments.split, rows, sets))
+    write_text(arguments.output.with_suffix(".md"), table(Path(arguments.model).stem, arguments.split, rows, sets))
     print(arguments.output.with_suffix(".md").read_text())
 
 
