@@ -42,9 +42,8 @@ def main() -> None:
         takes = runner.spec.inputs
     rows = [score(arguments, inputs, texts) for inputs, texts in ROWS if possible(takes, inputs, texts)]
     sets = list(rows[0]["sets"])
-    write_json(
-        arguments.output.with_suffix(".json"), {"environment": environment(), "model": Path(arguments.model).name, "rows": rows}
-    )
+    record = {"environment": environment(), "model": Path(arguments.model).name, "rows": rows}
+    write_json(arguments.output.with_suffix(".json"), record)
     write_text(arguments.output.with_suffix(".md"), table(Path(arguments.model).stem, arguments.split, rows, sets))
     print(arguments.output.with_suffix(".md").read_text())
 
