@@ -232,7 +232,9 @@ def infer(
             show_default=False,
         ),
     ],
-    trajectory: Annotated[Path | None, typer.Option(help="Points or raster of the image, or a folder of them.")] = None,
+    trajectory: Annotated[
+        Path | None, typer.Option(help="Points or raster of the image or still camera, or a folder.")
+    ] = None,
     gsd: Annotated[float | None, typer.Option(help="Metres per pixel of the images.")] = None,
     points_crs: Annotated[str | None, typer.Option(help="What x, y of the points are; default pixels.")] = None,
     datum: Annotated[str, typer.Option(help="Of longitudes and latitudes: wgs84, gcj02 or bd09.")] = "wgs84",

@@ -15,7 +15,7 @@ from roadedge.imagery import IMAGE_SUFFIXES, read_raster
 from roadedge.place import Place
 from roadedge.stream.pairing import is_raster, pair
 from roadedge.stream.sources import ImageFiles, Source
-from roadedge.stream.video import VIDEO_SUFFIXES, VideoFile
+from roadedge.stream.video import VIDEO_SUFFIXES, ReadStill, VideoFile
 from roadedge.trajectory.plane import LocalPlane
 from roadedge.trajectory.readers import read_points
 
@@ -56,8 +56,7 @@ def open_source(text: str, options: SourceOptions) -> Source:
         raise UsageError(f"{text.split(':')[0]}: is no source that this version reads; SOURCE is {KINDS}")
     path = Path(text).expanduser()
     if path.suffix.lower() in VIDEO_SUFFIXES:
-        _refuse_trajectory(options, "a video")
-        return VideoFile(path, options.gsd_m)
+        return VideoFile(path, options.gsd_m, _still(options))
     return _image_files(_images(path, text), path, options)
 
 
@@ -113,6 +112,23 @@ def _image_files(images: list[Path], path: Path, options: SourceOptions) -> Imag
     return ImageFiles(images, name or "images", seconds, read_second, options.gsd_m, place_of)
 
 
+def _still(options: SourceOptions) -> ReadStill | None:
+    """Reads the file of the second modality of a camera that stands still."""
+    if options.trajectory is None:
+        return None
+    file = options.trajectory.expanduser()
+    if not file.is_file():
+        raise SourceError(f"there is no file {file}; a video takes one file of points or one raster, in its own pixels")
+    place_of = None if options.centre is None else partial(_place, options)
+
+    def read(size: tuple[int, int]) -> tuple[NDArray[Any], str]:
+        if is_raster(file):
+            return read_raster(file), ""
+        return _read_points(file, options, None if place_of is None else place_of(size), size)
+
+    return read
+
+
 def _place(options: SourceOptions, size: tuple[int, int]) -> Place:
     """Where an image of `size` (H, W) lies that looks straight down: its centre is where the plane touches."""
     assert options.centre is not None
@@ -156,4 +172,4 @@ def _flight(text: str, options: SourceOptions) -> Source:
 
 def _refuse_trajectory(options: SourceOptions, what: str) -> None:
     if options.trajectory is not None:
-        raise UsageError(f"--trajectory goes with an image or a folder of images; {what} takes none in this version")
+        raise UsageError(f"--trajectory goes with images and videos; {what} takes none")

@@ -2,26 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from roadedge.errors import DataError, MissingExtraError, SourceError
 from roadedge.sample import Sample
 from roadedge.stream.sources import Frame, Source
 
+ReadStill = Callable[[tuple[int, int]], tuple[NDArray[Any], str]]  # (H, W) → points or raster, and what must be said
+
 VIDEO_SUFFIXES = (".mp4", ".mov", ".mkv", ".avi", ".webm", ".m4v", ".ts", ".mts")
 
 
 class VideoFile(Source):
-    """Frames of a video file; the capture time is the presentation time, or frame number / rate where it has none."""
+    """Frames of a video file; the capture time is the presentation time, or frame number / rate where it has none.
+
+    A second modality is that of a camera that stands still: the same points or raster for each frame.
+    """
 
     moving = True
 
-    def __init__(self, path: Path, gsd_m: float | None = None) -> None:
+    def __init__(self, path: Path, gsd_m: float | None = None, read_second: ReadStill | None = None) -> None:
         """Open the file.
+
+        Args:
+            path: of the video.
+            gsd_m: metres per pixel, None where unknown.
+            read_second: reads the second modality once, for frames of the first one's (H, W).
 
         Raises:
             MissingExtraError: PyAV is not installed.
@@ -48,6 +59,8 @@ class VideoFile(Source):
         self._shown_s = 0.0  # up to when the pictures so far are shown
         self._errors: tuple[type[Exception], ...] = (av.error.FFmpegError,)
         self._decoded: Iterator[Any] = self._container.decode(stream)
+        self._read_second = read_second
+        self._second: NDArray[Any] | None = None
         self._next = 0
         self._ended = False
 
@@ -66,8 +79,9 @@ class VideoFile(Source):
             capture_s, clock = (index / self.frame_rate_hz, "frame-rate") if self.frame_rate_hz else (None, "")
         image = np.asarray(picture.to_ndarray(format="rgb24"), np.uint8)
         name = self.name_of(index)
-        sample = Sample(image, gsd_m=self._gsd_m, t_s=capture_s, id=name)
-        return Frame(name, sample, capture_s, clock)
+        notice = self._take_second((image.shape[0], image.shape[1]))
+        sample = Sample(image, self._second, gsd_m=self._gsd_m, t_s=capture_s, id=name)
+        return Frame(name, sample, capture_s, clock, notice=notice)
 
     def skip(self, count: int) -> int:
         """Decode and forget: what comes later in a video is told as changes to what comes earlier."""
@@ -75,6 +89,14 @@ class VideoFile(Source):
             if self._picture() is None:
                 return passed
         return count
+
+    def _take_second(self, size: tuple[int, int]) -> str:
+        """Read what belongs to all frames with the first one; what must be said about it."""
+        if self._read_second is None:
+            return ""
+        self._second, notice = self._read_second(size)
+        self._read_second = None
+        return notice
 
     def close(self) -> None:
         """Close the file."""

@@ -344,7 +344,10 @@ def test_a_video_file_runs_and_one_that_breaks_keeps_its_beginning(here: Path) -
     table = rows(here / "runs" / "infer" / "film")
     assert [r["clock"] for r in table] == ["pts"] * 8
     assert float(table[3]["capture_s"]) == pytest.approx(0.5)
-    assert main(["infer", "film.mp4", "--trajectory", "x.csv"]) == 2
+    assert main(["infer", "film.mp4", "--trajectory", "x.csv"]) == 7
+    (here / "x.csv").write_text("vid,x,y,t\n1,3.5,4.5,0\n1,10,2,1\n2,-4,2,5\n")
+    assert main(["infer", "film.mp4", "--trajectory", "x.csv", "-o", "still"]) == 0
+    assert [r["points"] for r in rows(here / "still")] == ["2"] * 8  # the camera stands still
 
 
 def test_the_accuracy_of_a_file_is_what_its_sidecar_says_of_it() -> None:
