@@ -10,6 +10,7 @@ rendering is the base channel of Sun et al., CVPR 2019.
 from __future__ import annotations
 
 import functools
+import sys
 from collections.abc import Callable, Iterable, Iterator
 from types import ModuleType
 from typing import Any
@@ -22,6 +23,7 @@ from roadedge.spec import HeatmapSpec
 
 CHUNK = 1 << 20  # points at a time on the NumPy way: some 40 MB of temporaries
 KERNEL_MIN_POINTS = 5_000_000  # below, importing numba costs more than its loops save
+KERNEL_MIN_POINTS_ONE_MAP = 100_000_000  # of one map, which NumPy counts well: numba's import takes 0.4 s and 107 MB
 
 
 def rasterize(
@@ -65,7 +67,8 @@ def count_points(points: NDArray[Any], size: tuple[int, int]) -> NDArray[np.uint
     """
     x, y = _columns(points)
     height, width = size
-    kernels = _kernels() if len(x) >= KERNEL_MIN_POINTS else None
+    least = KERNEL_MIN_POINTS if "numba" in sys.modules else KERNEL_MIN_POINTS_ONE_MAP
+    kernels = _kernels() if len(x) >= least else None
     if kernels is not None:
         try:
             counts = np.zeros(size, np.uint32)

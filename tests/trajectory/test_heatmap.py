@@ -50,6 +50,7 @@ def take_way(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     if name == "compiled":
         pytest.importorskip("numba")
         monkeypatch.setattr(heatmap, "KERNEL_MIN_POINTS", 0)
+        monkeypatch.setattr(heatmap, "KERNEL_MIN_POINTS_ONE_MAP", 0)
     else:
         monkeypatch.setattr(heatmap, "_kernels", lambda: None)
         monkeypatch.setattr(heatmap, "CHUNK", 1000)
@@ -202,6 +203,7 @@ def test_a_cache_that_cannot_be_written_costs_time_not_the_map(monkeypatch: pyte
             raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(heatmap, "KERNEL_MIN_POINTS", 0)
+    monkeypatch.setattr(heatmap, "KERNEL_MIN_POINTS_ONE_MAP", 0)
     monkeypatch.setattr(heatmap, "_kernels", Full)
     cloud = np.random.default_rng(0).uniform(0, 8, (100, 2))
     assert (count_points(cloud, (8, 8)) == slow_count(cloud, (8, 8))).all()
