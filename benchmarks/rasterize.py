@@ -216,7 +216,8 @@ def as_markdown(record: dict[str, Any]) -> str:
 
 A: one map of 1024². B: 400 maps of 1024². Ours count, take the logarithm and blur; NumPy's functions only count. All on
 one thread. Targets: A in 0.6 s and 100 MB, B in 5 s and 1 GB. "CPU s" is what the call takes of a processor: on a busy
-machine the clock shows the neighbours too. Memory is the peak beyond the points. One map is counted by NumPy until numba is loaded, which the first of the 400 maps does.
+machine the clock shows the neighbours too. Memory is the peak beyond the points. One map is
+counted by NumPy until numba is loaded, which the first call for 400 maps does.
 
 | case | method | points | s | CPU s | + MB | first call s | first + MB |
 |---|---|---|---|---|---|---|---|
