@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
@@ -18,6 +19,7 @@ from roadedge.data.city import City
 from roadedge.data.folder import Entry, FolderDataset, LabelledSample, hold_out, read_entry
 from roadedge.errors import DataError
 from roadedge.preprocess import Feeds, preprocess
+from roadedge.sample import Sample
 from roadedge.spec import ModelSpec
 from roadedge.training.recipe import Recipe
 
@@ -37,10 +39,13 @@ class Batch:
 
 
 class Pool:
-    """Labelled samples that can be drawn by index, read once and kept while memory allows."""
+    """Labelled samples that can be drawn by index, read once and kept while memory allows.
 
-    def __init__(self, name: str, weight: float, readers: list[Callable[[], LabelledSample]]) -> None:
-        self.name, self.weight, self.readers = name, weight, readers
+    `share` is how often it is drawn from, against the shares of the other pools.
+    """
+
+    def __init__(self, name: str, share: float, readers: list[Callable[[], LabelledSample]]) -> None:
+        self.name, self.share, self.readers = name, share, readers
         self._kept: OrderedDict[int, LabelledSample] = OrderedDict()
         self._bytes = 0
         self._lock = threading.Lock()
@@ -74,17 +79,20 @@ def training_pools(recipe: Recipe, folders: list[Path]) -> tuple[list[Pool], Poo
     for folder in folders:
         dataset = FolderDataset(folder, "train")
         entries, held = hold_out(dataset.entries, places_aside(recipe, folder.name, dataset.entries))
-        pools.append(Pool(folder.name, recipe.weights.get(folder.name, 1.0), [_reader(e) for e in entries]))
+        share = recipe.weights.get(folder.name, 1.0) * len(entries)
+        pools.append(Pool(folder.name, share, [_reader(e) for e in entries]))
         aside += [_reader(e) for e in held]
     unknown = set(recipe.hold_out) - {f.name for f in folders}
     if unknown and folders:
         raise DataError(f"the recipe sets places aside of {sorted(unknown)}, which is not among the data sets given")
     if recipe.city > 0 or not folders:
-        weight = recipe.city if recipe.city > 0 else 1.0
+        against = sum(pool.share for pool in pools)  # the city's weight is against all folders together
+        share = recipe.city * against if against else 1.0
         seeds = [recipe.seed * 1000 + i for i in range(recipe.city_seeds)]
-        pools.append(Pool("city", weight, city_readers(seeds, recipe.city_tiles, recipe.gsd_m)))
+        pools.append(Pool("city", share, city_readers(seeds, recipe.city_tiles, recipe.gsd_m)))
         aside += city_readers([CITY_VALIDATION_SEED], min(CITY_VALIDATION_TILES, recipe.city_tiles), recipe.gsd_m)
-    return [p for p in pools if len(p)], Pool("validation", 1.0, aside[: recipe.evaluate_most])
+    step = max(1, math.ceil(len(aside) / recipe.evaluate_most))  # where there are too many, some of each set
+    return [p for p in pools if len(p)], Pool("validation", 1.0, aside[::step])
 
 
 def places_aside(recipe: Recipe, folder: str, entries: list[Entry]) -> int:
@@ -105,8 +113,8 @@ def city_readers(
 
         def read() -> LabelledSample:
             tile = city.window(x, y, side, side)
-            name = f"city{seeds[index % len(seeds)]}_{x}_{y}"
-            return LabelledSample(city.sample(x, y, side, side), tile.mask, name, "train")
+            name = f"city{city.seed}_{x}_{y}"
+            return LabelledSample(Sample(tile.image, tile.points, gsd_m=gsd_m, id=name), tile.mask, name, "train")
 
         return read
 
@@ -116,11 +124,7 @@ def city_readers(
 def make_batch(recipe: Recipe, spec: ModelSpec, pools: list[Pool], step: int, rank: int = 0) -> Batch:
     """The batch of one step. Nothing but the arguments decides what it holds."""
     rng = np.random.default_rng([recipe.seed, step, rank])
-    shares = np.array([p.weight * len(p) if p.name != "city" else 0.0 for p in pools])
-    total = shares.sum() or 1.0
-    for i, pool in enumerate(pools):  # the city's weight is against all folders together
-        if pool.name == "city":
-            shares[i] = pool.weight * total
+    shares = np.array([pool.share for pool in pools])
     shares = shares / shares.sum()
     drawn: list[tuple[Feeds, NDArray[np.uint8]]] = []
     for _ in range(recipe.batch):

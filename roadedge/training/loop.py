@@ -8,7 +8,6 @@ from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
@@ -19,6 +18,7 @@ from roadedge.atomic import replacing, write_json
 from roadedge.errors import NonFiniteError
 from roadedge.metrics.pixel import global_iou, mean_sample_iou
 from roadedge.models.checkpoint import load_network, save_network
+from roadedge.sample import Sample
 from roadedge.spec import ModelSpec
 from roadedge.training.batches import Batch, Pool, prefetched, training_pools
 from roadedge.training.interruption import Interruption
@@ -174,7 +174,12 @@ def effective_precision(asked: str) -> str:
 def spec_of(recipe: Recipe, folders: list[Path], pools: list[Pool]) -> ModelSpec:
     """The ModelSpec that this training makes true: its band of ground sample distances and of densities included."""
     low, high = recipe.augment.scale
-    densities = [d for pool in pools for d in (density_per_mpx(pool[i]) for i in range(0, len(pool), 7)) if d]
+    densities = [
+        d
+        for pool in pools
+        for d in (density_per_mpx(pool[i].sample, recipe.gsd_m) for i in range(0, len(pool), 7))
+        if d
+    ]
     band = None
     if densities and "trajectory" in recipe.inputs:
         band = (min(densities) * recipe.augment.density[0], max(densities))
@@ -189,10 +194,12 @@ def spec_of(recipe: Recipe, folders: list[Path], pools: list[Pool]) -> ModelSpec
     )
 
 
-def density_per_mpx(item: Any) -> float | None:
-    """GPS points per megapixel of one labelled sample, None where it has no points."""
-    sample = item.sample
-    return len(sample.second) / (sample.size[0] * sample.size[1]) * 1e6 if sample.has_points else None
+def density_per_mpx(sample: Sample, gsd_m: float) -> float | None:
+    """GPS points per megapixel of the network's grid of `gsd_m`, None where the sample has no points."""
+    if sample.second is None or not sample.has_points:
+        return None
+    grid_pixels = sample.size[0] * sample.size[1] * ((sample.gsd_m or gsd_m) / gsd_m) ** 2
+    return len(sample.second) / grid_pixels * 1e6
 
 
 def choose(run: Run, validation: Pool, folders: list[Path], output: Path, report: Report) -> dict[str, float]:

@@ -18,11 +18,13 @@ import torch
 
 from roadedge.errors import DataError, NonFiniteError, SpecMismatchError, UsageError
 from roadedge.models.checkpoint import load_network, read_archive
+from roadedge.sample import Sample
 from roadedge.spec import ModelSpec
 from roadedge.training.batches import make_batch, training_pools
-from roadedge.training.loop import rate, train, update_average
+from roadedge.training.loop import density_per_mpx, rate, train, update_average
 from roadedge.training.recipe import Recipe, override, to_toml
 from roadedge.training.run import Run
+from tests.training.conftest import make_folder
 
 TINY = Recipe(
     name="tiny",
@@ -160,6 +162,27 @@ def test_a_run_is_not_resumed_with_another_recipe(folder: Path, tmp_path: Path) 
 def test_setting_aside_places_of_an_absent_data_set_is_an_error(folder: Path) -> None:
     with pytest.raises(DataError, match="tianjin"):
         training_pools(override(TINY, hold_out={"tianjin": 2}), [folder])
+
+
+def test_densities_are_counted_on_the_grid_of_the_network() -> None:
+    sample = Sample(None, np.zeros((30, 2)), (100, 100), gsd_m=0.4)  # 40 m a side: 50 x 50 pixels of 0.8 m
+    assert density_per_mpx(sample, 0.8) == pytest.approx(30 / 2500 * 1e6)
+    assert density_per_mpx(Sample(None, None, (100, 100), gsd_m=0.4), 0.8) is None
+
+
+def test_a_folder_may_be_called_city(tmp_path: Path) -> None:
+    folders = [make_folder(tmp_path / "city"), make_folder(tmp_path / "other")]
+    pools, _ = training_pools(override(TINY, hold_out={"city": 0, "other": 0}), folders)
+    assert [pool.share for pool in pools] == [3.0, 3.0]
+    recipe = override(TINY, hold_out={"city": 0, "other": 0}, city=2.0, city_tiles=2)
+    assert [pool.share for pool in training_pools(recipe, folders)[0]] == [3.0, 3.0, 12.0]
+
+
+def test_where_too_many_are_set_aside_some_of_each_set_are_scored(tmp_path: Path) -> None:
+    folders = [make_folder(tmp_path / "a", 9), make_folder(tmp_path / "b", 9)]
+    recipe = override(TINY, hold_out={"a": 4, "b": 4}, evaluate_most=4)
+    _, validation = training_pools(recipe, folders)
+    assert len(validation) == 4
 
 
 def test_the_rate_warms_up_and_falls_to_a_hundredth() -> None:
