@@ -9,7 +9,7 @@ import roadedge
 from roadedge.errors import ModelFileError, UnknownNameError, UsageError
 from roadedge.run_folder import newest_run
 
-SUFFIXES = (".onnx", ".pt")  # in the order of preference: inference needs no torch
+SUFFIXES = (".onnx", ".pt", ".engine")  # in the order of preference: inference needs no torch
 
 
 def folders() -> list[Path]:
@@ -40,7 +40,7 @@ def find_model(model: str | Path, suffixes: Sequence[str] = SUFFIXES) -> Path:
         return _checked_file(path)
     if isinstance(model, Path) or "/" in text or "\\" in text:
         raise ModelFileError(
-            f"{path} is no model file; expected one that ends in {' or '.join(SUFFIXES)}, or a network's name"
+            f"{path} is no model file; expected one that ends in {_listed(SUFFIXES)}, or a network's name"
         )
     stem = text.replace(":", ".")
     for folder in folders():
@@ -48,9 +48,10 @@ def find_model(model: str | Path, suffixes: Sequence[str] = SUFFIXES) -> Path:
             if (folder / f"{stem}{suffix}").is_file():
                 return folder / f"{stem}{suffix}"
     if text in names():
-        raise UsageError(f"{text} is carried, but not as {' or '.join(suffixes)}, which is needed here; give a path")
+        way = "build one: roadedge build MODEL.onnx" if ".engine" in suffixes else "give a path"
+        raise UsageError(f"{text} is carried, but not as {_listed(suffixes)}, which is needed here; {way}")
     raise UnknownNameError(
-        "model", text, names() or ["(no network is carried here; give the path of a .pt or .onnx file)"]
+        "model", text, names() or ["(no network is carried here; give the path of a .pt, .onnx or .engine file)"]
     )
 
 
@@ -58,7 +59,7 @@ def find_checkpoint(model: str | Path | None = None) -> Path:
     """The checkpoint of a MODEL argument; without one the newest run's `best.pt`, else the carried roadedge-s.
 
     Raises:
-        as find_model; UsageError where an ONNX file is given.
+        as find_model; UsageError where another kind of file is given.
     """
     if model is None:
         run = newest_run("train", "best.pt")
@@ -78,8 +79,12 @@ def names() -> list[str]:
 def _checked_file(path: Path) -> Path:
     if not path.is_file():
         raise ModelFileError(
-            f"there is no model {path}; give a file that ends in {' or '.join(SUFFIXES)}, or a network's name"
+            f"there is no model {path}; give a file that ends in {_listed(SUFFIXES)}, or a network's name"
         )
     if path.suffix not in SUFFIXES:
-        raise ModelFileError(f"{path} is of no known kind; a model ends in {' or '.join(SUFFIXES)}")
+        raise ModelFileError(f"{path} is of no known kind; a model ends in {_listed(SUFFIXES)}")
     return path
+
+
+def _listed(suffixes: Sequence[str]) -> str:
+    return " or ".join(filter(None, [", ".join(suffixes[:-1]), suffixes[-1]]))

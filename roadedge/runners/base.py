@@ -36,7 +36,8 @@ class Runner(Protocol):
     `name` is the back-end, `version` its version, `device` the processor; `precision` is what the back-end really
     computes in, read back from it: fp32, bf16, fp16, int8 or a mixture such as `int8+fp32`; `graph_precision` is that
     of the file, `unknown` for a foreign one. `file` is where it was read from.
-    `last_ms` holds the stages of the last call in milliseconds of the host's clock, `infer` among them.
+    `last_ms` holds the last call in milliseconds: `infer` by the host's clock, and beside it what a back-end times on
+    its device.
     """
 
     spec: ModelSpec
@@ -88,6 +89,7 @@ class CheckedRunner(abc.ABC):
 
     def __init__(self) -> None:
         self.last_ms: dict[str, float] = {}
+        self._stages_ms: dict[str, float] = {}  # of the call at hand, added up by back-ends that time their device
         self._closed = False
 
     def infer(self, feeds: Feeds, logits: bool = False) -> Feeds:
@@ -106,15 +108,16 @@ class CheckedRunner(abc.ABC):
         if self._closed:
             raise RoadEdgeError(f"the {self.name} runner of {self.spec.name} is closed; open it again")
         windows = check_feeds(feeds, self.spec)
-        step = self.spec.batch or windows
+        step = self._step(windows)
         spent_ms = 0.0
+        self._stages_ms = {}
         parts: list[Feeds] = []
         for start in range(0, windows, step):
             batch = {name: _part(feeds[name], start, step) for name in self.spec.inputs}
             began = time.perf_counter_ns()
             parts.append(self._run(batch, logits))
             spent_ms += (time.perf_counter_ns() - began) / 1e6
-        self.last_ms = {"infer": spent_ms}
+        self.last_ms = {"infer": spent_ms, **self._stages_ms}
         if len(parts) == 1 and step == windows:
             return parts[0]
         return {name: np.concatenate([part[name] for part in parts])[:windows] for name in parts[0]}
@@ -147,6 +150,10 @@ class CheckedRunner(abc.ABC):
     ) -> None:
         """Close it."""
         self.close()
+
+    def _step(self, windows: int) -> int:
+        """How many of the windows go through the back-end at once."""
+        return self.spec.batch or windows
 
     @abc.abstractmethod
     def _run(self, feeds: Feeds, logits: bool) -> Feeds:

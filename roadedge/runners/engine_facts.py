@@ -46,6 +46,7 @@ class EngineFacts:
     inputs: tuple[Port, ...]
     outputs: tuple[Port, ...]
     schema_version: int = FACTS_VERSION
+    engine_bytes: int | None = None
     gpu: str | None = None
     driver: str | None = None
     cuda: str | None = None
@@ -58,8 +59,6 @@ class EngineFacts:
     dla: bool = False
     fallback_layers: tuple[str, ...] = ()  # what DLA left to the GPU
     timing_cache: str | None = None  # name and digest of the cache that was used
-    version_compatible: bool = False  # loads in later versions of the same major
-    hardware_compatible: bool = False  # loads on other GPUs of the same generation or later
     target: str | None = None  # a file of export/
     command: str = ""  # as it was typed
     build_arguments: tuple[str, ...] = ()  # of `roadedge build`, but for paths, target and capability
@@ -138,25 +137,17 @@ def mismatches(facts: EngineFacts, here: Device) -> list[str]:
     """
     found = []
     title, version = RUNTIMES[facts.runtime], here.version_of(facts.runtime)
-    if version is not None and not _loads_in(facts, version):
+    if version is not None and not same_version(facts.runtime_version, version):
         found.append(f"it was built by {title} {facts.runtime_version}, here is {version}")
     capability = here.compute_capability
-    if capability is not None and capability not in facts.compute_capabilities and not facts.hardware_compatible:
+    if capability is not None and capability not in facts.compute_capabilities:
         found.append(
             f"it was built for compute capability {', '.join(facts.compute_capabilities)}, "
             f"the {here.gpu or 'GPU'} here has {capability}"
         )
-    elif facts.runtime == "tensorrt" and not facts.hardware_compatible and facts.gpu and here.gpu != facts.gpu:
-        if here.gpu is not None:
-            found.append(f"it was built on {facts.gpu}, here is {here.gpu}")
+    elif facts.runtime == "tensorrt" and facts.gpu is not None and here.gpu not in (None, facts.gpu):
+        found.append(f"it was built on {facts.gpu}, here is {here.gpu}")
     return found
-
-
-def _loads_in(facts: EngineFacts, version: str) -> bool:
-    if same_version(facts.runtime_version, version):
-        return True
-    built, here = parsed(facts.runtime_version), parsed(version)
-    return facts.version_compatible and built[0] == here[0] and built <= here
 
 
 def remarks(facts: EngineFacts, here: Device) -> list[str]:
