@@ -27,6 +27,12 @@ app = typer.Typer(
 )
 Verbose = Annotated[bool, typer.Option("-v", "--verbose", help="Show the traceback of an error.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout and nothing else.")]
+AcceptRejected = Annotated[
+    bool, typer.Option("--accept-rejected", help="Use a network that the accuracy gate rejected.")
+]
+MinIouRatio = Annotated[
+    float, typer.Option("--min-iou-ratio", help="Share of the reference's G_IoU to keep: the interval's lower end.")
+]
 
 
 def say(text: str) -> None:
@@ -120,6 +126,7 @@ def evaluate(
         bool, typer.Option("--measured-trajectories", help="The points come from real receivers: not semi-synthetic.")
     ] = False,
     strict: Annotated[bool, typer.Option("--strict", help="Stop at a bad sample or an untrained resolution.")] = False,
+    accept_rejected: AcceptRejected = False,
     output: Annotated[Path | None, typer.Option("-o", "--output", help="Run folder; default runs/eval/NAME.")] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Empty a run folder that is in the way.")] = False,
     as_json: Json = False,
@@ -134,7 +141,9 @@ def evaluate(
         split, inputs, parse_corruptions(corruptions or []), threshold, seed, bootstrap, panels, windows, second,
         measured, strict,
     )  # fmt: skip
-    result = evaluate_model(model, data, settings, backend, precision, threads, output, overwrite, progress=not quiet)
+    result = evaluate_model(
+        model, data, settings, backend, precision, threads, output, overwrite, not quiet, accept_rejected
+    )
     if as_json:
         print_json(result.to_dict())
     else:
@@ -180,28 +189,81 @@ def export(
     data: Annotated[
         Path | None, typer.Option(help="Compare on samples of this data set or folder of images; default the city.")
     ] = None,
+    gate: Annotated[
+        bool, typer.Option("--gate/--no-gate", help="Judge the file's accuracy on labelled samples; exit 5, marked.")
+    ] = True,
+    min_iou_ratio: MinIouRatio = 0.99,
     output: Annotated[Path | None, typer.Option("-o", "--output", help="Folder; default runs/export/NAME.")] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace files that are in the way.")] = False,
     as_json: Json = False,
     verbose: Verbose = False,
 ) -> None:
     """Write a checkpoint as ONNX with its sidecar, after comparing both on real samples."""
+    from roadedge.evaluation.gate_report import print_gate
     from roadedge.export import export_model, parse_dynamic, parse_size
+    from roadedge.export.checked import exported_document, float_checkpoint, gate_export
     from roadedge.export.report import export_lines
     from roadedge.weights import find_checkpoint
 
     path = find_checkpoint(checkpoint)
+    if gate:
+        float_checkpoint(path)  # told before the work, not after it
     say(f"exporting {path}")
     result = export_model(
         path, output, "fp16" if fp16 else "fp32", parse_size(size), batch, parse_dynamic(dynamic) if dynamic else None,
         opset, simplify, fold, data, overwrite,
     )  # fmt: skip
+    if not as_json:
+        print(*export_lines(result), sep="\n")
+    found = gate_export(result, path, data, min_iou_ratio, progress=True) if gate else None
     if as_json:
-        print_json(result.to_dict())
-        return
-    print(*export_lines(result), sep="\n")
+        print_json(exported_document(result, found))
+    elif found is not None:
+        print_gate(found)
     say(f"Results saved to {result.onnx} and {result.sidecar}")
+    if found is not None:
+        found.check()
     say(f"Next: roadedge infer {result.onnx} IMAGE, or: roadedge eval {result.onnx} DATA")
+
+
+@app.command("gate")
+def judge(
+    files: Annotated[list[str], typer.Argument(help="[LABEL=]FILE of each candidate; the first is the reference.")],
+    data: Annotated[list[str] | None, typer.Option(help="Labelled data sets, several; default the city.")] = None,
+    min_iou_ratio: MinIouRatio = 0.99,
+    split: Annotated[str, typer.Option(help="train, val, or all.")] = "val",
+    windows: Annotated[int, typer.Option(help="Windows of 512 pixels of a built-in city.")] = 32,
+    backend: Annotated[str, typer.Option(help="auto, torch, onnxruntime or openvino.")] = "auto",
+    precision: Annotated[str | None, typer.Option(help="What must be computed in; default the back-end's own.")] = None,
+    threads: Annotated[int | None, typer.Option(help="Threads of the back-end.")] = None,
+    rounds: Annotated[int, typer.Option(help="Turns of timed calls; 0 measures no times.")] = 6,
+    bootstrap: Annotated[int, typer.Option(help="Draws of places for the 95 % intervals; 0 for none.")] = 1000,
+    seed: Annotated[int, typer.Option(help="Of corruptions and bootstrap.")] = 0,
+    mark: Annotated[
+        bool, typer.Option("--mark", help="Write the verdicts into the sidecars of the candidates.")
+    ] = False,
+    output: Annotated[Path | None, typer.Option("-o", "--output", help="Write FILE.json and FILE.md.")] = None,
+    as_json: Json = False,
+    quiet: Annotated[bool, typer.Option("-q", "--quiet", help="No progress.")] = False,
+    verbose: Verbose = False,
+) -> None:
+    """Compare artefacts of one network on labelled samples; exit 5 where one lost too much."""
+    from roadedge.evaluation import EvalSettings
+    from roadedge.evaluation.gate import parse_candidates, run_gate
+    from roadedge.evaluation.gate_report import print_gate, write_gate
+
+    settings = EvalSettings(split, seed=seed, bootstrap=bootstrap, windows=windows)
+    candidates = parse_candidates(files, backend, precision)
+    found = run_gate(candidates, data or ["city"], min_iou_ratio, settings, threads, rounds, not quiet)
+    if as_json:
+        print_json(found.to_dict())
+    else:
+        print_gate(found)
+    for path in found.mark() if mark else []:
+        say(f"marked {path}")
+    for path in write_gate(found, output) if output else []:
+        say(f"Results saved to {path}")
+    found.check()
 
 
 @app.command()
@@ -251,6 +313,7 @@ def infer(
     duration: Annotated[float | None, typer.Option(help="Stop after this many seconds.")] = None,
     strict: Annotated[bool, typer.Option("--strict", help="Stop at a bad file or an untrained resolution.")] = False,
     require_valid: Annotated[bool, typer.Option("--require-valid", help="Exit 6 on an INVALID verdict.")] = False,
+    accept_rejected: AcceptRejected = False,
     output: Annotated[Path | None, typer.Option("-o", "--output", help="Run folder; default runs/infer/NAME.")] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Empty a run folder that is in the way.")] = False,
     as_json: Json = False,
@@ -268,7 +331,7 @@ def infer(
     options = InferOptions(
         source, model, SourceOptions(trajectory, gsd, points_crs, datum, parse_centre(centre), heading),
         Plan(policy, rate, max_frames, duration, threshold, strict), backend, precision, threads,
-        tuple(save.split(",")) if save is not None else None, output, overwrite,
+        tuple(save.split(",")) if save is not None else None, output, overwrite, accept_rejected=accept_rejected,
     )  # fmt: skip
     _show(lambda: run(options, (lambda text: None) if quiet else say), as_json, require_valid)
 

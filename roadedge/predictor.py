@@ -85,7 +85,11 @@ class Predictor:
 
 
 def load(
-    model: str | Path = "roadedge-s", backend: str = "auto", precision: str | None = None, threads: int | None = None
+    model: str | Path = "roadedge-s",
+    backend: str = "auto",
+    precision: str | None = None,
+    threads: int | None = None,
+    accept_rejected: bool = False,
 ) -> Predictor:
     """Load a network by name or path; arguments and errors are those of `roadedge.runners.open_runner`."""
-    return Predictor(open_runner(model, backend, precision, threads))
+    return Predictor(open_runner(model, backend, precision, threads, accept_rejected))

@@ -14,9 +14,10 @@ from roadedge.data.folder import LabelledSample
 from roadedge.evaluation.settings import EvalSettings
 from roadedge.metrics.pixel import PixelCounts, count_pixels
 from roadedge.postprocess import postprocess
-from roadedge.preprocess import OutsideBandWarning, preprocess
+from roadedge.preprocess import Feeds, OutsideBandWarning, preprocess
 from roadedge.runners.base import Runner
 from roadedge.sample import RoadMask, Sample
+from roadedge.spec import ModelSpec
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,14 +37,22 @@ def judge(item: LabelledSample, runner: Runner, settings: EvalSettings) -> Judge
         DataError: the sample cannot be corrupted or fed as asked; under `strict` also outside the trained band.
         NonFiniteError: the network returned NaN.
     """
-    spec = runner.spec
+    sample, feeds = fed_as_asked(item, runner.spec, settings)
+    mask = postprocess(runner.infer(feeds), runner.spec, sample, settings.threshold)
+    return Judged(sample, item.mask, mask, count_pixels(mask.mask, item.mask))
+
+
+def fed_as_asked(item: LabelledSample, spec: ModelSpec, settings: EvalSettings) -> tuple[Sample, Feeds]:
+    """The sample, corrupted and without what is not to be fed, and the feeds made of it.
+
+    Raises:
+        DataError: it cannot be corrupted or fed as asked; under `strict` also outside the trained band.
+    """
     damaged = corrupt(item.sample, settings.corruptions, settings.seed, item.mask)
     sample = only_fed(damaged, settings.fed(spec))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", OutsideBandWarning)  # said once for the whole set, with a count
-        feeds = preprocess(sample, spec, settings.strict)
-    mask = postprocess(runner.infer(feeds), spec, sample, settings.threshold)
-    return Judged(sample, item.mask, mask, count_pixels(mask.mask, item.mask))
+        return sample, preprocess(sample, spec, settings.strict)
 
 
 def only_fed(sample: Sample, fed: tuple[str, ...]) -> Sample:

@@ -33,6 +33,7 @@ def evaluate_model(
     output: Path | None = None,
     overwrite: bool = False,
     progress: bool = False,
+    accept_rejected: bool = False,
 ) -> EvalResult:
     """Open a model, evaluate it and write what was found.
 
@@ -46,13 +47,14 @@ def evaluate_model(
         output: run folder; default `runs/eval/NAME`.
         overwrite: empty a run folder that is in the way.
         progress: draw a bar on stderr where that is a terminal.
+        accept_rejected: as `open_runner` takes it.
 
     Raises:
         RoadEdgeError: see `evaluate`, `open_runner` and `open_run_folder`.
     """
     from roadedge.runners import BACKENDS, open_runner
 
-    with open_runner(model, backend, precision, threads) as runner:
+    with open_runner(model, backend, precision, threads, accept_rejected) as runner:
         path = find_model(model, (BACKENDS[runner.name],))
         open_sources(roots, runner.spec, settings)  # a wrong folder is told before a run folder is made
         folder = open_run_folder("eval", path.stem, output, overwrite, [path, *map(Path, roots)])

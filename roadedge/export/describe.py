@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from roadedge.errors import RoadEdgeError
-from roadedge.runners import BACKENDS, open_runner
+from roadedge.runners import BACKENDS, RejectedArtefactWarning, open_runner
+from roadedge.runners.gatemark import rejection
 from roadedge.spec import read_sidecar, sha256_of
 
 
@@ -18,7 +19,8 @@ def describe_model(path: Path) -> dict[str, Any]:
         path: a `.pt` or `.onnx`, as `find_model` gives it.
 
     Returns:
-        `file`, `bytes`, `sha256`; `spec`, `provenance`, `sidecar` (whether there is one); `parameters`; of an ONNX file
+        `file`, `bytes`, `sha256`; `spec`, `provenance`, `sidecar` (whether there is one); `rejected`, why the accuracy
+        gate rejected it, else None; `parameters`; of an ONNX file
         `opset`, `nodes`, `operators`, `convolutions` by precision, `inputs` and `outputs`; and `loads`: for each
         back-end that takes this kind of file what would run, or why it would not.
 
@@ -30,6 +32,8 @@ def describe_model(path: Path) -> dict[str, Any]:
     if stated is None:
         raise faults[0]
     spec, provenance, assumed = stated
+    if sidecar is not None and "gate" in sidecar[1]:  # of a checkpoint the runner knows what stands inside alone
+        provenance = {**provenance, "gate": sidecar[1]["gate"]}
     return {
         "file": str(path.resolve()),
         "bytes": path.stat().st_size,
@@ -38,6 +42,7 @@ def describe_model(path: Path) -> dict[str, Any]:
         "spec": spec,
         "assumed": assumed,
         "provenance": provenance,
+        "rejected": rejection(provenance),
         **(_graph(path) if path.suffix == ".onnx" else _weights(path)),
         "loads": loads,
     }
@@ -49,9 +54,11 @@ def _try_backends(path: Path) -> tuple[dict[str, Any], list[RoadEdgeError], tupl
     stated = None
     for backend in (name for name, suffix in BACKENDS.items() if suffix == path.suffix):
         try:
-            with warnings.catch_warnings(record=True) as said, open_runner(path, backend) as runner:
-                loads[backend] = {"yes": True, **runner.describe()}
-                stated = (runner.spec.to_dict(), runner.provenance, [str(one.message) for one in said])
+            with warnings.catch_warnings(record=True) as said:
+                warnings.simplefilter("ignore", RejectedArtefactWarning)  # told under `rejected`
+                with open_runner(path, backend, accept_rejected=True) as runner:
+                    loads[backend] = {"yes": True, **runner.describe()}
+                    stated = (runner.spec.to_dict(), runner.provenance, [str(one.message) for one in said])
         except RoadEdgeError as error:
             loads[backend] = {"yes": False, "why": str(error)}
             faults.append(error)

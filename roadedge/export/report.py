@@ -55,7 +55,13 @@ def info_lines(info: dict[str, Any]) -> list[str]:
         f"  sidecar {'beside it' if info['sidecar'] else 'absent'}",
     ]
     lines += [f"  {text}" for text in info["assumed"]]
-    return lines + _graph_lines(info) + _origin_lines(info["provenance"]) + _load_lines(info["loads"])
+    return [
+        *lines,
+        *_graph_lines(info),
+        *_origin_lines(info["provenance"]),
+        *_gate_lines(info["provenance"].get("gate")),
+        *_load_lines(info["loads"]),
+    ]
 
 
 def mebibytes(count: int) -> str:
@@ -94,6 +100,21 @@ def _origin_lines(provenance: dict[str, Any]) -> list[str]:
             f"  parity {table['candidate']}: max |d logit| {gap:.3g}, mask agrees {share:.4%} ({table['origin']})"
         )
     return lines
+
+
+def _gate_lines(gate: dict[str, Any] | None) -> list[str]:
+    if not gate:
+        return ["  accuracy gate: never measured"]
+    if gate["verdict"] == "rejected":
+        return [f"  accuracy gate: REJECTED, {gate.get('reason', '')}; infer and eval need --accept-rejected"]
+    if not gate.get("conditions"):
+        return [f"  accuracy gate: {gate['verdict']}"]
+    shares = ", ".join(
+        f"{name} {100 * found['g_iou']:.2f} ({100 * found['difference']:+.2f})"
+        for name, found in gate["conditions"].items()
+    )
+    label = f", {gate['data']}" if gate.get("data") else ""
+    return [f"  accuracy gate: {gate['verdict']}{label}; G_IoU (against {gate.get('reference')}): {shares}"]
 
 
 def _load_lines(loads: dict[str, Any]) -> list[str]:

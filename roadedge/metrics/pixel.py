@@ -209,22 +209,91 @@ def bootstrap_g_iou(
         UsageError: fewer than one draw.
         ShapeError: not one place for each sample.
     """
+    parts = _by_place(places, draws, counts)
+    if parts is None:
+        return None
+    times = _times_drawn(len(parts), draws, seed)
+    return _interval(_drawn_iou(times, parts), level)
+
+
+@dataclass(frozen=True, slots=True)
+class PairedIntervals:
+    """Percentile intervals of what a candidate's G_IoU is against a reference's: their difference, and their ratio."""
+
+    difference: tuple[float, float]
+    ratio: tuple[float, float]
+
+
+def paired_bootstrap(
+    candidate: Sequence[PixelCounts],
+    reference: Sequence[PixelCounts],
+    places: Sequence[Hashable],
+    draws: int = 1000,
+    seed: int = 0,
+    level: float = 0.95,
+) -> PairedIntervals | None:
+    """How far the difference of two networks on the same samples may be chance, whole places drawn with replacement.
+
+    Both are scored on the same draws: a place that is hard for one is hard for the other, and that part of the spread
+    cancels. So the intervals are narrower than what two intervals side by side would suggest.
+
+    Args:
+        candidate: counts of each sample.
+        reference: counts of the same samples in the same order.
+        places: of each sample, equal for samples that show the same ground.
+        draws: how often a set of as many places is drawn.
+        seed: of the draws; the same as `bootstrap_g_iou` takes.
+        level: share of the draws inside the intervals.
+
+    Returns:
+        The intervals, or None with fewer than two places.
+
+    Raises:
+        UsageError: fewer than one draw.
+        ShapeError: not one place and two counts for each sample.
+    """
+    parts = _by_place(places, draws, candidate, reference)
+    if parts is None:
+        return None
+    times = _times_drawn(len(parts), draws, seed)
+    ours, theirs = _drawn_iou(times, parts[:, :2]), _drawn_iou(times, parts[:, 2:])
+    ratios = np.divide(ours, theirs, out=np.ones_like(ours), where=theirs > 0)
+    return PairedIntervals(_interval(ours - theirs, level), _interval(ratios, level))
+
+
+def iou_ratio(candidate: float, reference: float) -> float:
+    """What share of the reference's IoU a candidate keeps; 1 where the reference has none, so that none can be lost."""
+    return candidate / reference if reference > 0 else 1.0
+
+
+def _by_place(places: Sequence[Hashable], draws: int, *networks: Sequence[PixelCounts]) -> NDArray[np.float64] | None:
+    """(places, 2 x networks): intersection and union of each network; None with fewer than two places."""
     if draws < 1:
         raise UsageError(f"a bootstrap needs at least one draw, got {draws}")
-    if len(counts) != len(places):
-        raise ShapeError(f"one place is needed for each sample, got {len(places)} for {len(counts)}")
-    sums: dict[Hashable, PixelCounts] = {}
-    for place, one in zip(places, counts, strict=True):
-        sums[place] = sums.get(place, PixelCounts()) + one
-    if len(sums) < 2:
-        return None
-    parts = np.array([(c.tp, c.union) for c in sums.values()], np.float64)
-    drawn = np.random.default_rng(seed).integers(0, len(parts), (draws, len(parts)))
-    # how often each place was drawn, (draws, places), times what it holds
-    times = np.stack([np.bincount(row, minlength=len(parts)) for row in drawn])
+    row_of = {place: row for row, place in enumerate(dict.fromkeys(places))}
+    parts = np.zeros((len(row_of), 2 * len(networks)), np.float64)
+    for number, counts in enumerate(networks):
+        if len(counts) != len(places):
+            raise ShapeError(f"one place is needed for each sample, got {len(places)} for {len(counts)}")
+        for place, one in zip(places, counts, strict=True):
+            parts[row_of[place], 2 * number : 2 * number + 2] += one.tp, one.union
+    return parts if len(parts) >= 2 else None
+
+
+def _times_drawn(places: int, draws: int, seed: int) -> NDArray[np.int64]:
+    """How often each place was drawn, (draws, places)."""
+    drawn = np.random.default_rng(seed).integers(0, places, (draws, places))
+    return np.stack([np.bincount(row, minlength=places) for row in drawn])
+
+
+def _drawn_iou(times: NDArray[np.int64], parts: NDArray[np.float64]) -> NDArray[np.float64]:
     intersection, union = (times @ parts).T
-    iou = np.divide(intersection, union, out=np.ones_like(union), where=union > 0)
-    low, high = np.quantile(iou, [(1 - level) / 2, (1 + level) / 2])
+    iou: NDArray[np.float64] = np.divide(intersection, union, out=np.ones_like(union), where=union > 0)
+    return iou
+
+
+def _interval(values: NDArray[np.float64], level: float) -> tuple[float, float]:
+    low, high = np.quantile(values, [(1 - level) / 2, (1 + level) / 2])
     return float(low), float(high)
 
 

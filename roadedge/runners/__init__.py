@@ -8,9 +8,18 @@ from pathlib import Path
 
 from roadedge.errors import MissingExtraError, UnknownNameError, UsageError
 from roadedge.runners.base import CheckedRunner, Requested, Runner
+from roadedge.runners.gatemark import RejectedArtefactWarning, refuse_rejected
 from roadedge.weights import find_model
 
-__all__ = ["BACKENDS", "CheckedRunner", "Requested", "ResearchOnlyWarning", "Runner", "open_runner"]
+__all__ = [
+    "BACKENDS",
+    "CheckedRunner",
+    "RejectedArtefactWarning",
+    "Requested",
+    "ResearchOnlyWarning",
+    "Runner",
+    "open_runner",
+]
 
 BACKENDS = {"torch": ".pt", "onnxruntime": ".onnx", "openvino": ".onnx"}
 _said: set[str] = set()
@@ -21,7 +30,11 @@ class ResearchOnlyWarning(UserWarning):
 
 
 def open_runner(
-    model: str | Path, backend: str = "auto", precision: str | None = None, threads: int | None = None
+    model: str | Path,
+    backend: str = "auto",
+    precision: str | None = None,
+    threads: int | None = None,
+    accept_rejected: bool = False,
 ) -> Runner:
     """Load a model for inference.
 
@@ -31,6 +44,7 @@ def open_runner(
         precision: fp32, bf16, fp16: what must be computed in; None for the back-end's pinned default, fp32, or what an
             ONNX file brings with it.
         threads: of the back-end; None for its own default.
+        accept_rejected: open an artefact that the accuracy gate rejected, with a warning, instead of refusing it.
 
     Returns:
         A runner, to be closed or used in a `with` block.
@@ -40,6 +54,7 @@ def open_runner(
         UsageError: this back-end does not run this kind of file.
         MissingExtraError: the back-end is not installed.
         BackendMismatchError: the back-end would run in another precision than asked for.
+        AccuracyGateError: the accuracy gate rejected this artefact.
     """
     if backend not in (*BACKENDS, "auto"):
         raise UnknownNameError("backend", backend, ["auto", *BACKENDS])
@@ -50,6 +65,11 @@ def open_runner(
     if path.suffix != BACKENDS[name]:
         raise UsageError(f"{name} runs {BACKENDS[name]} files, got {path}; {_way_out(path)}")
     runner = _open(name, path, Requested(backend, precision, threads))
+    try:
+        refuse_rejected(path, runner.provenance, accept_rejected)
+    except BaseException:
+        runner.close()
+        raise
     if runner.spec.research_only and str(path) not in _said:
         _said.add(str(path))
         warnings.warn(f"{path.stem} is {runner.spec.licence}; see its model card", ResearchOnlyWarning, stacklevel=2)

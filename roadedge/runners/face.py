@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from roadedge.errors import ModelFileError, NonFiniteError
 from roadedge.preprocess import Feeds
+from roadedge.runners.gatemark import embedded_gate
 from roadedge.spec import MODALITIES, ModelSpec, read_sidecar
 
 SPEC_KEY, PROVENANCE_KEY = "roadedge.spec", "roadedge.provenance"  # in the metadata of the graph
@@ -100,8 +101,10 @@ def face_of(path: Path, inputs: Sequence[Port], outputs: Sequence[Port], metadat
         ModelFileError: the file does not hold what it says, or cannot be fed by this package.
     """
     stated = read_sidecar(path) or _from_metadata(path, metadata)
+    gate = embedded_gate(path, metadata)
     if stated is not None:
-        return _own_face(path, inputs, outputs, *stated)
+        spec, provenance = stated
+        return _own_face(path, inputs, outputs, spec, {**gate, **provenance})  # the sidecar's own word counts first
     plugs = _plugs(path, inputs)
     road = _road(path, outputs)
     spec = _assumed_spec(path, plugs)
@@ -117,7 +120,7 @@ def face_of(path: Path, inputs: Sequence[Port], outputs: Sequence[Port], metadat
         AssumedSpecWarning,
         stacklevel=4,
     )
-    return Face(spec, {}, plugs, road, foreign=True)
+    return Face(spec, gate, plugs, road, foreign=True)
 
 
 def _from_metadata(path: Path, metadata: Mapping[str, str]) -> tuple[ModelSpec, dict[str, Any]] | None:

@@ -39,6 +39,7 @@ class InferOptions:
     output: Path | None = None
     overwrite: bool = False
     command: str = "infer"
+    accept_rejected: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -55,7 +55,9 @@ def infer(options: InferOptions, tell: Tell = lambda text: None, clock: Clock | 
         stack.callback(_remove_if_empty, folder)
         sinks = open_sinks(options, source, folder, tell)
         began_ns = clock.now_ns()
-        runner = stack.enter_context(open_runner(options.model, options.backend, options.precision, options.threads))
+        runner = stack.enter_context(
+            open_runner(options.model, options.backend, options.precision, options.threads, options.accept_rejected)
+        )
         load_ms = (clock.now_ns() - began_ns) / 1e6
         check_second(options, runner.spec)
         tell(f"{runner.spec.name} on {runner.name} ({runner.device}), {runner.precision}; results go to {folder}")

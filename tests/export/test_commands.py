@@ -33,7 +33,7 @@ def workplace(artefacts: Artefacts, tmp_path: Path, monkeypatch: pytest.MonkeyPa
 def test_export_without_a_checkpoint_takes_the_newest_run_and_says_so(
     workplace: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main(["export", "--size", "64", "--data", "images"]) == 0
+    assert main(["export", "--size", "64", "--data", "images", "--no-gate"]) == 0
     out, said = capsys.readouterr()
     written = workplace / "runs" / "export" / "roadedge-n" / "roadedge-n.onnx"
     assert f"exporting {workplace / 'runs/train/new/best.pt'}" in said
@@ -44,7 +44,7 @@ def test_export_without_a_checkpoint_takes_the_newest_run_and_says_so(
 
 
 def test_export_as_json_prints_json_alone(workplace: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["export", "--fp16", "--size", "64x96", "--data", "images", "-o", "out", "--json"]) == 0
+    assert main(["export", "--fp16", "--size", "64x96", "--data", "images", "-o", "out", "--json", "--no-gate"]) == 0
     result = json.loads(capsys.readouterr().out)
     assert result["onnx"] == str(workplace / "out" / "roadedge-n.fp16.onnx")
     assert result["sha256"] == sha256_of(result["onnx"])
