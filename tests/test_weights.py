@@ -71,7 +71,7 @@ def test_a_path_is_a_path(carried: Path) -> None:
 
 @pytest.mark.parametrize("model", ["absent.onnx", "there/absent.pt", "there/roadedge-s", Path("roadedge-s")])
 def test_a_path_to_nothing_says_so(carried: Path, model: str | Path) -> None:
-    with pytest.raises(ModelFileError, match=r"\.onnx or \.pt"):
+    with pytest.raises(ModelFileError, match=r"\.onnx, \.pt or \.engine"):
         find_model(model)
 
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from roadedge.errors import RoadEdgeError
 from roadedge.runners import BACKENDS, RejectedArtefactWarning, open_runner
+from roadedge.runners.engine_file import read_engine
 from roadedge.runners.gatemark import rejection
 from roadedge.spec import read_sidecar, sha256_of
 
@@ -16,19 +18,23 @@ def describe_model(path: Path) -> dict[str, Any]:
     """All that can be said about a model file, as JSON values.
 
     Args:
-        path: a `.pt` or `.onnx`, as `find_model` gives it.
+        path: a `.pt`, `.onnx` or `.engine`, as `find_model` gives it.
 
     Returns:
         `file`, `bytes`, `sha256`; `spec`, `provenance`, `sidecar` (whether there is one); `rejected`, why the accuracy
         gate rejected it, else None; `parameters`; of an ONNX file
-        `opset`, `nodes`, `operators`, `convolutions` by precision, `inputs` and `outputs`; and `loads`: for each
+        `opset`, `nodes`, `operators`, `convolutions` by precision, `inputs` and `outputs`; of an engine `engine`, the
+        facts of its build, which need neither TensorRT nor a GPU to be told; and `loads`: for each
         back-end that takes this kind of file what would run, or why it would not.
 
     Raises:
         ModelFileError: no back-end loads it.
+        EngineIncompatibleError: an engine of other bytes than its sidecar's, or older than the ONNX file beside it.
     """
+    if path.suffix == ".engine":
+        return _engine(path)
     sidecar = read_sidecar(path)
-    loads, faults, stated = _try_backends(path)
+    loads, faults, stated = _try_backends(path, [name for name, suffix in BACKENDS.items() if suffix == path.suffix])
     if stated is None:
         raise faults[0]
     spec, provenance, assumed = stated
@@ -48,11 +54,31 @@ def describe_model(path: Path) -> dict[str, Any]:
     }
 
 
-def _try_backends(path: Path) -> tuple[dict[str, Any], list[RoadEdgeError], tuple[Any, Any, list[str]] | None]:
+def _engine(path: Path) -> dict[str, Any]:
+    engine = read_engine(path)
+    backend = engine.facts.runtime
+    loads, _, _ = _try_backends(path, (backend,))
+    return {
+        "file": str(path.resolve()),
+        "bytes": path.stat().st_size,
+        "sha256": engine.facts.engine_sha256,
+        "sidecar": True,
+        "spec": engine.spec.to_dict(),
+        "assumed": [],
+        "provenance": engine.provenance,
+        "rejected": rejection(engine.provenance),
+        "engine": engine.facts.to_dict(),
+        "loads": loads,
+    }
+
+
+def _try_backends(
+    path: Path, backends: Sequence[str]
+) -> tuple[dict[str, Any], list[RoadEdgeError], tuple[Any, Any, list[str]] | None]:
     loads: dict[str, Any] = {}
     faults: list[RoadEdgeError] = []
     stated = None
-    for backend in (name for name, suffix in BACKENDS.items() if suffix == path.suffix):
+    for backend in backends:
         try:
             with warnings.catch_warnings(record=True) as said:
                 warnings.simplefilter("ignore", RejectedArtefactWarning)  # told under `rejected`

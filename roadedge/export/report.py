@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from roadedge.runners.engine_facts import RUNTIMES
+
 if TYPE_CHECKING:
     from roadedge.export.exporter import ExportResult
     from roadedge.export.parity import Parity
@@ -58,6 +60,7 @@ def info_lines(info: dict[str, Any]) -> list[str]:
     return [
         *lines,
         *_graph_lines(info),
+        *_engine_lines(info.get("engine")),
         *_origin_lines(info["provenance"]),
         *_gate_lines(info["provenance"].get("gate")),
         *_load_lines(info["loads"]),
@@ -81,6 +84,40 @@ def _graph_lines(info: dict[str, Any]) -> list[str]:
         for port in info[kind]:
             sides = " x ".join("any" if side is None else str(side) for side in port["shape"])
             lines.append(f"    {kind[:-1]:6s} {port['name']:12s} {port['dtype']:8s} {sides}")
+    return lines
+
+
+def _engine_lines(facts: dict[str, Any] | None) -> list[str]:
+    if facts is None:
+        return []
+    made_for = f"compute capability {', '.join(facts['compute_capabilities'])}"
+    built = ", ".join(
+        f"{name} {facts[key]}"
+        for name, key in (("on", "gpu"), ("JetPack", "jetpack"), ("CUDA", "cuda"), ("driver", "driver"))
+        if facts[key]
+    )
+    counts = ", ".join(f"{count} {name}" for name, count in facts["layers_by_precision"].items())
+    lines = [
+        f"  engine of {RUNTIMES[facts['runtime']]} {facts['runtime_version']} for {made_for}"
+        + (f"; built {built}" if built else ""),
+        f"  asked for {facts['precision_requested']}, computes in {facts['precision_effective']}; layers: {counts}",
+        f"  built from {facts['onnx']}, sha256 {facts['onnx_sha256']}",
+    ]
+    for port in (*facts["inputs"], *facts["outputs"]):
+        sides = " x ".join("any" if side is None else str(side) for side in port["shape"])
+        lines.append(f"    {port['name']:12s} {port['dtype']:8s} {sides}")
+    for profile in facts["profiles"]:
+        lines += [
+            f"    {name}: {' to '.join(map(str, (span[0], span[2])))}, best {span[1]}" for name, span in profile.items()
+        ]
+    if facts["skipped_tactics"]:
+        lines.append(
+            f"  {facts['skipped_tactics']} tactics skipped for want of memory: it may be slower than it could be"
+        )
+    if facts["fallback_layers"]:
+        lines.append(
+            f"  {len(facts['fallback_layers'])} layers left by DLA to the GPU: {', '.join(facts['fallback_layers'])}"
+        )
     return lines
 
 

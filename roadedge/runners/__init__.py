@@ -1,4 +1,4 @@
-"""Back-ends behind one protocol: torch for checkpoints, ONNX Runtime and OpenVINO for ONNX files."""
+"""Back-ends behind one protocol: torch for .pt, ONNX Runtime and OpenVINO for .onnx, TensorRT for .engine."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from pathlib import Path
 
 from roadedge.errors import MissingExtraError, UnknownNameError, UsageError
 from roadedge.runners.base import CheckedRunner, Requested, Runner
+from roadedge.runners.device import Device
+from roadedge.runners.engine_file import check_runtime
 from roadedge.runners.gatemark import RejectedArtefactWarning, refuse_rejected
 from roadedge.weights import find_model
 
@@ -21,7 +23,13 @@ __all__ = [
     "open_runner",
 ]
 
-BACKENDS = {"torch": ".pt", "onnxruntime": ".onnx", "openvino": ".onnx"}
+BACKENDS = {
+    "torch": ".pt",
+    "onnxruntime": ".onnx",
+    "openvino": ".onnx",
+    "tensorrt": ".engine",
+    "tensorrt-rtx": ".engine",
+}
 _said: set[str] = set()
 
 
@@ -39,8 +47,9 @@ def open_runner(
     """Load a model for inference.
 
     Args:
-        model: a path (.pt, .onnx) or a carried network's name, `roadedge-s` or `roadedge-s:fp16`.
-        backend: a key of BACKENDS; `auto` takes torch for a .pt, else OpenVINO where installed, else ONNX Runtime.
+        model: a path (.pt, .onnx, .engine) or a carried network's name, `roadedge-s` or `roadedge-s:fp16`.
+        backend: a key of BACKENDS; `auto` takes torch for a .pt, for an engine the TensorRT that it was built by, else
+            OpenVINO where installed, else ONNX Runtime.
         precision: fp32, bf16, fp16: what must be computed in; None for the back-end's pinned default, fp32, or what an
             ONNX file brings with it.
         threads: of the back-end; None for its own default.
@@ -53,6 +62,8 @@ def open_runner(
         UnknownNameError, ModelFileError, SpecMismatchError: no such model, or one that cannot be used.
         UsageError: this back-end does not run this kind of file.
         MissingExtraError: the back-end is not installed.
+        EngineIncompatibleError: an engine of another machine; the message holds the command that builds it again.
+        EnvironmentFault: an engine, and no GPU.
         BackendMismatchError: the back-end would run in another precision than asked for.
         AccuracyGateError: the accuracy gate rejected this artefact.
     """
@@ -60,10 +71,12 @@ def open_runner(
         raise UnknownNameError("backend", backend, ["auto", *BACKENDS])
     if threads is not None and threads < 1:
         raise UsageError(f"--threads must be at least 1, got {threads}")
+    if BACKENDS.get(backend) == ".engine":
+        check_runtime(backend, Device.here())  # before the file: what is missing here would be missing for any engine
     path = find_model(model) if backend == "auto" else find_model(model, (BACKENDS[backend],))
     name = _automatic(path) if backend == "auto" else backend
     if path.suffix != BACKENDS[name]:
-        raise UsageError(f"{name} runs {BACKENDS[name]} files, got {path}; {_way_out(path)}")
+        raise UsageError(f"{name} runs {BACKENDS[name]} files, got {path}; {_way_out(path, name)}")
     runner = _open(name, path, Requested(backend, precision, threads))
     try:
         refuse_rejected(path, runner.provenance, accept_rejected)
@@ -79,6 +92,8 @@ def open_runner(
 def _automatic(path: Path) -> str:
     if path.suffix == ".pt":
         return "torch"
+    if path.suffix == ".engine":
+        return "tensorrt"
     return "openvino" if importlib.util.find_spec("openvino") is not None else "onnxruntime"
 
 
@@ -89,6 +104,10 @@ def _open(name: str, path: Path, requested: Requested) -> CheckedRunner:
         from roadedge.runners.torch_runner import open_checkpoint
 
         return open_checkpoint(path, requested)
+    if path.suffix == ".engine":
+        from roadedge.runners.engine_runner import open_engine
+
+        return open_engine(path, requested)
     if name == "openvino":
         from roadedge.runners.openvino_runner import OpenVinoRunner
 
@@ -98,5 +117,12 @@ def _open(name: str, path: Path, requested: Requested) -> CheckedRunner:
     return OnnxRunner(path, requested)
 
 
-def _way_out(path: Path) -> str:
-    return "export it first: roadedge export " + str(path) if path.suffix == ".pt" else "choose onnxruntime or openvino"
+def _way_out(path: Path, backend: str) -> str:
+    if path.suffix == ".pt":
+        return f"export it first: roadedge export {path}"
+    if path.suffix == ".engine":
+        return "leave --backend out for an engine"
+    if BACKENDS[backend] == ".engine":
+        target = " --target rtx" if backend == "tensorrt-rtx" else ""
+        return f"build an engine first, on the machine that is to run it: roadedge build {path}{target}"
+    return "choose onnxruntime or openvino"

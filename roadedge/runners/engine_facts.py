@@ -66,9 +66,17 @@ class EngineFacts:
     def __post_init__(self) -> None:
         if self.runtime not in RUNTIMES:
             raise ModelFileError(f"an engine is one of {sorted(RUNTIMES)}, got {self.runtime!r}; build it again")
-        parsed(self.runtime_version)
-        if not self.compute_capabilities:
-            raise ModelFileError("an engine's sidecar names no compute capability; build it again")
+        texts = (self.engine_sha256, self.onnx, self.onnx_sha256, self.precision_requested, self.precision_effective)
+        if not all(isinstance(text, str) and text for text in texts) or Path(self.onnx).name != self.onnx:
+            raise ModelFileError(
+                f"an engine's sidecar has the digests, precisions and a file name, got {texts}; build it again"
+            )
+        if not isinstance(self.compute_capabilities, tuple) or not self.compute_capabilities:
+            raise ModelFileError(
+                f"an engine's sidecar names no compute_capabilities, got {self.compute_capabilities!r}; build it again"
+            )
+        for version in (self.runtime_version, *self.compute_capabilities):
+            parsed(version)
 
     def to_dict(self) -> dict[str, Any]:
         """As plain JSON values, for a sidecar's provenance."""

@@ -123,6 +123,23 @@ def face_of(path: Path, inputs: Sequence[Port], outputs: Sequence[Port], metadat
     return Face(spec, gate, plugs, road, foreign=True)
 
 
+def stated_face(
+    path: Path, inputs: Sequence[Port], outputs: Sequence[Port], spec: ModelSpec, provenance: dict[str, Any]
+) -> Face:
+    """The face of an engine, whose sidecar always states the spec: of our own graph, else of a foreign one's ports.
+
+    Raises:
+        ModelFileError: the ports are not those of the spec, or cannot be fed by this package.
+    """
+    ports, road = {port.name: port for port in inputs}, next((p for p in outputs if p.name == "probability"), None)
+    if road is None or set(ports) != set(spec.inputs) or any(port.dtype != "uint8" for port in inputs):
+        return Face(spec, provenance, _plugs(path, inputs), _road(path, outputs), foreign=True)
+    for port in inputs:
+        _check_sides(path, port, spec)
+    plugs = tuple(Plug(ports[name], name, channels_first=False) for name in spec.inputs)
+    return Face(spec, provenance, plugs, road, foreign=False)
+
+
 def _from_metadata(path: Path, metadata: Mapping[str, str]) -> tuple[ModelSpec, dict[str, Any]] | None:
     if SPEC_KEY not in metadata:
         return None

@@ -64,7 +64,7 @@ class LoadedEngine:
             told = "; ".join([self._reason(), *remarks(engine.facts, here)])
             raise incompatible(engine, f"{self._title} does not take it ({told})", here)
         held.callback(self._forget, "_engine")
-        self._context: Any = self._made("make an execution context", self._engine.create_execution_context)
+        self._context: Any = self._made("make an execution context", lambda: self._engine.create_execution_context())
         held.callback(self._forget, "_context")
         inputs, outputs = ports(self._engine)
         self.inputs = {port.name: port for port in inputs}

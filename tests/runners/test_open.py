@@ -189,4 +189,10 @@ def test_research_only_is_said_once(tmp_path: Path, recwarn: pytest.WarningsReco
 
 
 def test_each_backend_has_its_kind_of_file() -> None:
-    assert roadedge.runners.BACKENDS == {"torch": ".pt", "onnxruntime": ".onnx", "openvino": ".onnx"}
+    assert roadedge.runners.BACKENDS == {
+        "torch": ".pt",
+        "onnxruntime": ".onnx",
+        "openvino": ".onnx",
+        "tensorrt": ".engine",
+        "tensorrt-rtx": ".engine",
+    }
