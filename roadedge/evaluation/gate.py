@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import sys
-import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,16 +20,18 @@ from numpy.typing import NDArray
 from roadedge.data.corrupt import parse_corruptions
 from roadedge.data.folder import LabelledSample
 from roadedge.environment import environment
-from roadedge.errors import NonFiniteError, SpecMismatchError, UsageError
+from roadedge.errors import NonFiniteError, UsageError
+from roadedge.evaluation.candidates import Candidate, check_candidates, common_spec, opened, parse_candidates
 from roadedge.evaluation.gate_report import GateResult, Measured, Verdict, gate_lines
 from roadedge.evaluation.judge import fed_as_asked
+from roadedge.evaluation.progress import steps_bar
 from roadedge.evaluation.settings import EvalSettings
 from roadedge.evaluation.sources import SEMI_SYNTHETIC, Source, open_sources
 from roadedge.evaluation.speed import interleaved_ms, load_per_cpu
 from roadedge.metrics.pixel import PixelCounts, count_pixels, global_iou, iou_ratio, paired_bootstrap
 from roadedge.postprocess import postprocess
 from roadedge.preprocess import Feeds
-from roadedge.runners import RejectedArtefactWarning, Runner, open_runner
+from roadedge.runners import Runner
 from roadedge.sample import Sample
 from roadedge.spec import ModelSpec, sha256_of
 from roadedge.weights import find_model
@@ -46,19 +46,8 @@ CONDITIONS: dict[str, tuple[str, str, tuple[str, ...]]] = {
     "image-only": ("image", "", ("image", "second")),
 }
 MIN_RATIO = 0.99  # MLPerf's rule: 99 % of the reference's quality
-FED_BY = ("inputs", "gsd_m", "gsd_tolerance", "heatmap", "blank_rgb", "threshold")  # of a spec: all but its size
 FEW_SAMPLES, FEW_PLACES = 30, 10
 ROUNDS = 6
-
-
-@dataclass(frozen=True, slots=True)
-class Candidate:
-    """One artefact to be measured, under the name that the tables use: FP32, FP16, INT8-PTQ, INT8-QAT."""
-
-    label: str
-    model: Path
-    backend: str = "auto"
-    precision: str | None = None
 
 
 @dataclass(slots=True)
@@ -97,14 +86,16 @@ def run_gate(
         DataError: a sample that cannot be read; half a set is no gate.
         and what `open_runner` raises.
     """
-    _check(candidates, min_ratio)
+    check_candidates(candidates)
+    if not 0 < min_ratio <= 1:
+        raise UsageError(f"--min-iou-ratio must lie above 0 and at most at 1, got {min_ratio:g}")
     chosen = dataclasses.replace(settings or EvalSettings(), inputs="both", corruptions=())
     with contextlib.ExitStack() as stack:
-        runners = {c.label: stack.enter_context(_opened(c, threads)) for c in candidates}
-        spec = _common_spec(runners)
+        runners = {c.label: stack.enter_context(opened(c, threads)) for c in candidates}
+        spec = common_spec(runners)
         conditions = conditions_of(spec, chosen)
         sources = open_sources(roots, spec, chosen)
-        tell = stack.enter_context(_bar(sum(len(s.ids) for s in sources) + rounds, progress))
+        tell = stack.enter_context(steps_bar("accuracy gate", sum(len(s.ids) for s in sources) + rounds, progress))
         tallies = {(label, name): _Tally() for label in runners for name in conditions}
         first: dict[str, Feeds] = {}
         without_second = 0
@@ -136,31 +127,6 @@ def run_gate(
     )  # fmt: skip
 
 
-def parse_candidates(texts: Sequence[str], backend: str = "auto", precision: str | None = None) -> list[Candidate]:
-    """`[LABEL=]FILE` or a carried network's name, each; without a label it is called by its precision.
-
-    Raises:
-        UsageError: two of one label.
-        and what `find_model` raises.
-    """
-    found = []
-    for text in texts:
-        label, equals, file = text.partition("=") if not Path(text).exists() else ("", "", text)
-        path = find_model(file if equals else text)
-        found.append(Candidate(label if equals else label_of(path), path, backend, precision))
-    twice = [c.label for c in found if [o.label for o in found].count(c.label) > 1]
-    if twice:
-        raise UsageError(f"two candidates are called {twice[0]}; name them: LABEL=FILE")
-    return found
-
-
-def label_of(path: Path) -> str:
-    """`roadedge-s.fp16.onnx` → FP16, `.int8-fp16.` → INT8+FP16, no precision in the name → FP32."""
-    parts = path.name.split(".")
-    kinds = {"int8": "INT8", "fp16": "FP16", "int8-fp16": "INT8+FP16"}
-    return next((kinds[part] for part in parts if part in kinds), "FP32")
-
-
 def conditions_of(spec: ModelSpec, settings: EvalSettings) -> dict[str, EvalSettings]:
     """The conditions that this network can be fed, each as settings; a network with one input has fewer."""
     own = {"second" if name != "image" else name for name in spec.inputs}
@@ -169,34 +135,6 @@ def conditions_of(spec: ModelSpec, settings: EvalSettings) -> dict[str, EvalSett
         for name, (inputs, corruption, needs) in CONDITIONS.items()
         if set(needs) <= own
     }
-
-
-def _check(candidates: Sequence[Candidate], min_ratio: float) -> None:
-    labels = [c.label for c in candidates]
-    if not labels or len(set(labels)) != len(labels):
-        raise UsageError(f"the gate needs candidates with names of their own, the reference first; got {labels}")
-    if not 0 < min_ratio <= 1:
-        raise UsageError(f"--min-iou-ratio must lie above 0 and at most at 1, got {min_ratio:g}")
-
-
-def _opened(candidate: Candidate, threads: int | None) -> Runner:
-    """A runner; one that was rejected before is measured again, which is what this is for."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", RejectedArtefactWarning)
-        return open_runner(candidate.model, candidate.backend, candidate.precision, threads, accept_rejected=True)
-
-
-def _common_spec(runners: dict[str, Runner]) -> ModelSpec:
-    """The reference's spec; raises SpecMismatchError where another candidate is fed or read differently."""
-    reference, first = next(iter(runners.items()))
-    for label, runner in runners.items():
-        differing = [name for name in FED_BY if getattr(runner.spec, name) != getattr(first.spec, name)]
-        if differing:
-            raise SpecMismatchError(
-                f"{label} and {reference} are fed differently: their specs differ in {', '.join(differing)}; "
-                "compare files that come from one checkpoint"
-            )
-    return first.spec
 
 
 def _items(sources: Sequence[Source]) -> Iterator[LabelledSample]:
@@ -329,17 +267,3 @@ def _notes(sources: Sequence[Source], without_second: int, runners: dict[str, Ru
                 f"{label}: a file of {runner.graph_precision}, computed in {runner.precision} by {runner.name} here"
             )
     return notes
-
-
-@contextlib.contextmanager
-def _bar(steps: int, progress: bool) -> Iterator[Callable[[], None]]:
-    """A function that moves a bar on stderr by a step, where stderr is a terminal."""
-    if not (progress and sys.stderr.isatty()):
-        yield lambda: None
-        return
-    from rich.console import Console
-    from rich.progress import Progress
-
-    with Progress(console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("accuracy gate", total=steps)
-        yield lambda: bar.advance(task)

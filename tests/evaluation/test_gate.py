@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from roadedge.errors import AccuracyGateError, DataError, SpecMismatchError, UnknownNameError, UsageError
-from roadedge.evaluation import EvalSettings, gate
+from roadedge.evaluation import EvalSettings
+from roadedge.evaluation import candidates as candidates_module
 from roadedge.evaluation.gate import Candidate, GateResult, parse_candidates, run_gate
 from roadedge.evaluation.gate_report import gate_lines, gate_markdown, print_gate, table_rows, write_gate
 from roadedge.evaluation.speed import TIMED, advice, compared, interleaved_ms
@@ -58,7 +59,7 @@ def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Bench:
             file.write_text(label)
             runner.file = str(file)
             candidates.append(Candidate(label, file))
-        monkeypatch.setattr(gate, "open_runner", lambda model, *rest, **named: runners[Path(model).stem])
+        monkeypatch.setattr(candidates_module, "open_runner", lambda model, *rest, **named: runners[Path(model).stem])
         return run_gate(candidates, roots or [data], min_ratio, EvalSettings(bootstrap=draws), rounds=rounds)
 
     return run
