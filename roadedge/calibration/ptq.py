@@ -1,0 +1,389 @@
+"""Post-training quantization of an ONNX file, ours or foreign: measure, choose scales, insert Q/DQ, prove, write."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import json
+import tempfile
+import warnings
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from roadedge.atomic import write_bytes
+from roadedge.calibration.cache import CacheKey, read_cache, write_cache
+from roadedge.calibration.emissions import LARGEST_HALF, compare_scales, half_remainder, raised
+from roadedge.calibration.flow import ends_of, flow_of
+from roadedge.calibration.insert import Scales, check_float, insert_qdq, weight_scales
+from roadedge.calibration.observe import observe, tracked
+from roadedge.calibration.ranges import parse_method
+from roadedge.calibration.samples import CalibrationList, feeds_of, samples_of
+from roadedge.environment import environment
+from roadedge.errors import DataError, ExportError, MissingExtraError, ModelFileError, OutputError, UsageError
+from roadedge.models.placement import Placement, groups, place, scale_of
+from roadedge.spec import ModelSpec, sha256_of, sidecar_path, write_sidecar
+
+if TYPE_CHECKING:
+    import onnx
+
+    from roadedge.export.parity import Parity
+    from roadedge.runners.face import Face
+
+METHOD = "percentile"
+PROOFS = 4  # samples that the result is compared on: one of each condition
+NVIDIA_COUNT = 500
+SUFFIXES = {"int8": ".int8.onnx", "int8-fp16": ".int8-fp16.onnx"}
+
+
+@dataclass(frozen=True, slots=True)
+class PtqResult:
+    """What was written: `files` by emission, `int8` and `int8-fp16`, and the `cache` of ranges."""
+
+    files: dict[str, Path]
+    cache: Path
+    spec: ModelSpec
+    placement: Placement
+    convolutions: dict[str, int]  # by precision
+    parity: tuple[Parity, ...]
+    size_bytes: dict[str, int]
+    notes: tuple[str, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON values."""
+        return {
+            "files": {name: str(path) for name, path in self.files.items()},
+            "cache": str(self.cache),
+            "spec": self.spec.to_dict(),
+            "float_convolutions": list(self.placement.float_convolutions),
+            "convolutions": self.convolutions,
+            "parity": [table.to_dict() for table in self.parity],
+            "size_bytes": self.size_bytes,
+            "notes": list(self.notes),
+        }
+
+
+def quantize_onnx(
+    model: str | Path,
+    samples: CalibrationList,
+    method: str = METHOD,
+    keep_float: Collection[str] = (),
+    borders_float: bool = True,
+    cache: str | Path | None = None,
+    output_dir: str | Path | None = None,
+    half: bool = True,
+    threads: int | None = None,
+    overwrite: bool = False,
+    progress: bool = False,
+) -> PtqResult:
+    """Write `NAME.int8.onnx` and `NAME.int8-fp16.onnx` of the same scales, with sidecars, once both were proved to run.
+
+    Args:
+        model: a float32 ONNX file.
+        samples: to measure ranges on.
+        method: as `parse_method` reads it.
+        keep_float: names of convolutions.
+        borders_float: keep the first and last convolutions float.
+        cache: ranges that were measured before, for this very file, list and method; None measures.
+        output_dir: default beside the model.
+        half: write the emission with an FP16 remainder too.
+        threads: of ONNX Runtime.
+        overwrite: replace files that are in the way.
+        progress: draw a bar on stderr where that is a terminal.
+
+    Raises:
+        ModelFileError: not a float32 ONNX file that can be run and quantized.
+        UsageError: a foreign network and samples of the built-in city.
+        UnknownNameError: no such method or convolution.
+        DataError: samples or the cache are missing, changed, or belong to something else.
+        NonFiniteError: a value became NaN or infinite.
+        ExportError: a written graph would compute NaN, or the two emissions would differ.
+        OutputError: the output cannot be written, or is there already.
+    """
+    path = Path(model)
+    face = face_of_file(path)
+    check_samples(path, face, samples)
+    graph, folded = load_float(path)
+    steps = flow_of(graph)
+    placement = place(steps, *ends_of(graph), tuple(keep_float), borders_float)
+    if not placement.convolutions:
+        raise UsageError(f"no convolution of {path.name} is left to quantize; keep fewer of them float")
+    targets = _targets(path, output_dir, half, overwrite)
+    key = CacheKey(sha256_of(path), samples.digest, str(parse_method(method)))
+    ranges = measure(graph, face, samples, key, cache, threads, progress)
+    drafts = {"int8": insert_qdq(graph, placement, scales_for(graph, placement, ranges))}
+    if half:
+        _check_half(ranges)
+        drafts["int8-fp16"] = half_remainder(drafts["int8"])
+        _check_equal(drafts)
+    said = {"keep_float": sorted(keep_float), "borders_float": borders_float, "folded_batch_norms": folded}
+    stated = {
+        name: _provenance(draft, name, path, face, samples, key, placement, said) for name, draft in drafts.items()
+    }
+    parity = _prove(path, drafts, stated, face, samples, threads)
+    cache_file = targets["int8"].with_name(f"{targets['int8'].stem}.ranges.json")
+    _publish(drafts, targets, face, stated, parity)
+    write_cache(cache_file, key, ranges)
+    return PtqResult(
+        targets,
+        cache_file,
+        face.spec,
+        placement,
+        stated["int8"]["precision"]["convolutions"],
+        parity,
+        {name: target.stat().st_size for name, target in targets.items()},
+        tuple(_notes(samples, graph)),
+    )
+
+
+def face_of_file(path: Path) -> Face:
+    """How an ONNX file is fed; what is assumed of a foreign one is said in a warning.
+
+    Raises:
+        ModelFileError: missing, not an ONNX file, or one that cannot be fed.
+    """
+    from roadedge.runners.face import face_of
+    from roadedge.runners.onnx_runner import open_session, ports
+
+    if path.suffix != ".onnx":
+        raise ModelFileError(f"post-training quantization takes an ONNX file, got {path}; export it first")
+    session = open_session(path, 1)
+    meta = session.get_modelmeta().custom_metadata_map
+    return face_of(path, ports(session.get_inputs()), ports(session.get_outputs()), meta)
+
+
+def check_samples(path: Path, face: Face, samples: CalibrationList) -> None:
+    """Raise UsageError where a network that was not trained on the built-in city would be calibrated on it."""
+    if face.foreign and samples.has_city:
+        raise UsageError(
+            f"{path.name} comes from elsewhere, and drawn samples say nothing of its ranges: give DATA, a folder data "
+            "set with a train split that it was trained on"
+        )
+
+
+def load_float(path: Path) -> tuple[onnx.ModelProto, bool]:
+    """The float graph that is quantized, and whether batch-norms had to be folded into its convolutions.
+
+    Raises:
+        ModelFileError: quantized already, or not float32.
+        MissingExtraError: onnx, or for the folding onnxsim, is not installed.
+    """
+    try:
+        import onnx
+    except ImportError as error:
+        raise MissingExtraError("onnx", "export", "quantizing ONNX") from error
+    graph = onnx.load(path)
+    check_float(graph)
+    if not any(node.op_type == "BatchNormalization" for node in graph.graph.node):
+        return raised(graph, 13), False  # the first opset with scales per channel
+    try:
+        import onnxsim
+    except ImportError as error:
+        raise MissingExtraError("onnxsim", "export", "folding the batch-norms of this graph") from error
+    simple, same = onnxsim.simplify(graph)
+    if not same:
+        raise ModelFileError(f"onnxsim changed what {path.name} computes; fold its batch-norms when you export it")
+    return raised(simple, 13), True
+
+
+def measure(
+    graph: onnx.ModelProto,
+    face: Face,
+    samples: CalibrationList,
+    key: CacheKey,
+    cache: str | Path | None = None,
+    threads: int | None = None,
+    progress: bool = False,
+) -> dict[str, float]:
+    """The range of each value that any placement might quantize: {value: largest magnitude to keep}.
+
+    Args:
+        graph: from `load_float`.
+        face: how it is fed.
+        samples: to measure on.
+        key: what the ranges belong to.
+        cache: read them from there instead.
+        threads: of ONNX Runtime.
+        progress: draw a bar.
+    """
+    values = measurable(graph)
+    if cache is not None:
+        ranges = read_cache(cache, key)
+        if set(values) - set(ranges):
+            raise DataError(
+                f"the calibration cache {cache} lacks {sorted(set(values) - set(ranges))[0]}; measure afresh"
+            )
+        return ranges
+    feeds = (face.fed(fed) for fed in feeds_of(samples, face.spec))
+    histograms = observe(graph, values, tracked(feeds, len(samples), progress), face.spec.batch, threads)
+    chosen = parse_method(key.method)
+    return {name: chosen.range_of(histogram) for name, histogram in histograms.items()}
+
+
+def measurable(graph: onnx.ModelProto) -> list[str]:
+    """What convolutions read and what is added, in the order of the graph."""
+    found: dict[str, None] = {}
+    for step in flow_of(graph):
+        if step.kind in ("conv", "deconv"):
+            found[step.inputs[0]] = None
+        elif step.kind == "add":
+            found |= dict.fromkeys(step.inputs)
+    return list(found)
+
+
+def scales_for(graph: onnx.ModelProto, placement: Placement, ranges: Mapping[str, float]) -> Scales:
+    """Scales of a placement: those of one group share the largest range among them."""
+    activations = {
+        point.value: float(scale_of(max(ranges[one.value] for one in points)))
+        for points in groups(placement.points).values()
+        for point in points
+    }
+    return Scales(activations, weight_scales(graph, placement))
+
+
+def _targets(path: Path, output_dir: str | Path | None, half: bool, overwrite: bool) -> dict[str, Path]:
+    folder = path.parent if output_dir is None else Path(output_dir).expanduser()
+    found = {name: folder / f"{path.stem}{suffix}" for name, suffix in SUFFIXES.items() if half or name == "int8"}
+    for target in found.values():
+        for one in (target, sidecar_path(target)):
+            if one.exists() and not overwrite:
+                raise OutputError(f"{one} is there already; give --overwrite, or another -o/--output")
+    return found
+
+
+def _check_half(ranges: Mapping[str, float]) -> None:
+    wide = {name: value for name, value in ranges.items() if value > LARGEST_HALF / 2}
+    if wide:
+        name = max(wide, key=lambda one: wide[one])
+        raise ExportError(
+            f"the value {name} reaches {wide[name]:.3g}, which float16 cannot hold; write the FP32 remainder only"
+        )
+
+
+def _check_equal(drafts: Mapping[str, onnx.ModelProto]) -> None:
+    differing = compare_scales(drafts["int8"], drafts["int8-fp16"])
+    if differing:
+        raise ExportError(f"the two emissions do not hold the same scales: {'; '.join(differing[:3])}")
+
+
+def _provenance(
+    draft: onnx.ModelProto,
+    emission: str,
+    source: Path,
+    face: Face,
+    samples: CalibrationList,
+    key: CacheKey,
+    placement: Placement,
+    said: dict[str, Any],
+) -> dict[str, Any]:
+    """What can be said before the file is measured; no date, so that the same work gives the same bytes."""
+    from roadedge.calibration.insert import scales_by_reader
+    from roadedge.export.graph import ports_of
+    from roadedge.export.precision import convolution_precisions
+    from roadedge.runners.base import precision_of
+
+    counts = convolution_precisions(draft)
+    values, weights = scales_by_reader(draft)
+    kept = {name: value for name, value in face.provenance.items() if name in ("checkpoint", "folded", "dynamic")}
+    return {
+        "kind": "onnx",
+        **kept,
+        "foreign": face.foreign,
+        "source": {"file": source.name, "sha256": key.model},
+        "precision": {"requested": emission, "effective": precision_of(counts), "convolutions": dict(counts)},
+        "calibration": {
+            "by": "post-training quantization",
+            "method": key.method,
+            "samples": samples.to_dict(),
+            "key": key.digest,
+            **said,
+            "float_convolutions": list(placement.float_convolutions),
+            "scales": {"values": len(values), "smallest": min(values.values()), "largest": max(values.values()),
+                       "weights": len(weights)},
+        },
+        "opset": next(entry.version for entry in draft.opset_import if entry.domain in ("", "ai.onnx")),
+        "nodes": len(draft.graph.node),
+        **ports_of(draft),
+    }  # fmt: skip
+
+
+def _prove(
+    path: Path,
+    drafts: Mapping[str, onnx.ModelProto],
+    stated: Mapping[str, dict[str, Any]],
+    face: Face,
+    samples: CalibrationList,
+    threads: int | None,
+) -> tuple[Parity, ...]:
+    """Compare with the float file on the first samples: NaN is an error, and so is an FP16 emission of another mind.
+
+    How much INT8 may lose is not judged here; that is the accuracy gate's business.
+    """
+    from roadedge.export.parity import TOLERANCES, ParitySamples, compare
+    from roadedge.runners import ResearchOnlyWarning, open_runner
+    from roadedge.runners.face import AssumedSpecWarning
+
+    origin = ", ".join(one.name for one in samples.sets)
+    chosen = ParitySamples(origin, "", tuple((s, None) for s in itertools.islice(samples_of(samples), PROOFS)))
+    with contextlib.ExitStack() as stack, warnings.catch_warnings():
+        warnings.simplefilter("ignore", AssumedSpecWarning)  # it was said when the file was opened
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        files = {name: folder / f"{path.stem}{SUFFIXES[name]}" for name in drafts}
+        for name, file in files.items():
+            file.write_bytes(_embedded(drafts[name], face, stated[name]))
+        reference = stack.enter_context(open_runner(path, "onnxruntime", threads=threads))
+        warnings.simplefilter("ignore", ResearchOnlyWarning)  # of the drafts, which are not kept
+        runners = {n: stack.enter_context(open_runner(f, "onnxruntime", threads=threads)) for n, f in files.items()}
+        tables = [compare(reference, runner, face.spec, chosen) for runner in runners.values()]
+        if "int8-fp16" in runners:
+            compare(runners["int8"], runners["int8-fp16"], face.spec, chosen).check(TOLERANCES["int8-fp16"])
+    return tuple(tables)
+
+
+def _embedded(draft: onnx.ModelProto, face: Face, provenance: dict[str, Any]) -> bytes:
+    """The file's bytes, with spec and provenance in the metadata of the graph."""
+    import onnx
+
+    from roadedge.runners.face import PROVENANCE_KEY, SPEC_KEY
+
+    out = onnx.ModelProto()
+    out.CopyFrom(draft)
+    del out.metadata_props[:]
+    for key, value in ((SPEC_KEY, face.spec.to_dict()), (PROVENANCE_KEY, provenance)):
+        entry = out.metadata_props.add()
+        entry.key, entry.value = key, json.dumps(value, sort_keys=True, allow_nan=False)
+    onnx.checker.check_model(out, full_check=True)
+    return bytes(out.SerializeToString(deterministic=True))
+
+
+def _publish(
+    drafts: Mapping[str, onnx.ModelProto],
+    targets: Mapping[str, Path],
+    face: Face,
+    stated: Mapping[str, dict[str, Any]],
+    parity: tuple[Parity, ...],
+) -> None:
+    """Write all files; where one fails none is left that was not there before."""
+    made: list[Path] = []
+    try:
+        for (name, draft), table in zip(drafts.items(), parity, strict=True):
+            target = targets[name]
+            made += [one for one in (target, sidecar_path(target)) if not one.exists()]
+            write_bytes(target, _embedded(draft, face, stated[name]))
+            more = {"parity": [table.to_dict()], "made_with": environment()}
+            write_sidecar(target, face.spec, {**stated[name], **more})
+    except BaseException:
+        for one in made:
+            one.unlink(missing_ok=True)
+        raise
+
+
+def _notes(samples: CalibrationList, graph: onnx.ModelProto) -> list[str]:
+    notes = []
+    if len(samples) < NVIDIA_COUNT:
+        notes.append(f"calibrated on {len(samples)} samples; NVIDIA advises {NVIDIA_COUNT} and more")
+    left = sum(node.op_type == "BatchNormalization" for node in graph.graph.node)
+    if left:
+        notes.append(f"{left} batch-norms follow no convolution and stay float")
+    return notes
