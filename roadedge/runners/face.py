@@ -103,8 +103,10 @@ def face_of(path: Path, inputs: Sequence[Port], outputs: Sequence[Port], metadat
     stated = read_sidecar(path) or _from_metadata(path, metadata)
     gate = embedded_gate(path, metadata)
     if stated is not None:
-        spec, provenance = stated
-        return _own_face(path, inputs, outputs, spec, {**gate, **provenance})  # the sidecar's own word counts first
+        spec, provenance = stated[0], {**gate, **stated[1]}  # the sidecar's own word counts first
+        if provenance.get("foreign"):  # quantized here, exported elsewhere
+            return Face(spec, provenance, _plugs(path, inputs), _road(path, outputs), foreign=True)
+        return _own_face(path, inputs, outputs, spec, provenance)
     plugs = _plugs(path, inputs)
     road = _road(path, outputs)
     spec = _assumed_spec(path, plugs)
