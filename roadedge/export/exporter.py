@@ -73,7 +73,7 @@ class ExportResult:
 def export_model(
     checkpoint: str | Path,
     output_dir: str | Path | None = None,
-    precision: str = "fp32",
+    precision: str | None = None,
     size: tuple[int, int] = (512, 512),
     batch: int = 1,
     dynamic: DynamicSize | None = None,
@@ -83,12 +83,14 @@ def export_model(
     samples: ParitySamples | str | Path | None = None,
     overwrite: bool = False,
 ) -> ExportResult:
-    """Write `NAME.onnx` or `NAME.fp16.onnx` and its sidecar, once it was shown to say what the checkpoint says.
+    """Write `NAME.onnx`, `NAME.fp16.onnx` … and its sidecar, once it was shown to say what the checkpoint says.
 
     Args:
         checkpoint: a `.pt` of this package.
         output_dir: made where absent; default `runs/export/NAME`, numbered where the file is there already.
-        precision: fp32 or fp16; fp16 keeps the normalisation, the logits and the sigmoid in float32.
+        precision: fp32 or fp16 of a float checkpoint; int8 (opset 17, the rest in float32) or int8-fp16 (opset 19, the
+            rest in float16) of a quantized one; None for the first that goes. The normalisation, the logits and the
+            sigmoid are float32 in each of them.
         size: (H, W) of the static graph in pixels, multiples of the network's stride.
         batch: windows of the static graph; with `dynamic` the most that are fed at once.
         dynamic: leaves batch, height and width free; the bounds go to the sidecar.
@@ -108,12 +110,14 @@ def export_model(
     checkpoint = Path(checkpoint)
     network, provenance = _load(checkpoint)
     spec = _exported_spec(network.spec, size, batch, dynamic)
+    precision = _precision_of(network, precision, checkpoint)
     _check_options(precision, opset)
     target = target_path(checkpoint, network.spec.name, output_dir, precision)
     with _kept_clean(target, overwrite), tempfile.TemporaryDirectory() as folder:
         draft = Path(folder) / target.name
         deployed = _deployed(network, fold)
         model = _write_draft(draft, deployed, spec, precision, opset, simplify)
+        opset = model.opset_import[0].version
         stated = _provenance(model, checkpoint, provenance, precision, opset, simplify, fold, dynamic)
         _embed(model, spec, stated, draft)
         parity = _prove(deployed, draft, spec, precision, dynamic, samples)
@@ -135,13 +139,26 @@ def export_model(
 
 
 def target_path(checkpoint: Path, network: str, output_dir: str | Path | None, precision: str) -> Path:
-    """`NAME.onnx` or `NAME.fp16.onnx`: NAME is the checkpoint's, or the network's for a run's best.pt and last.pt."""
-    name = network if checkpoint.stem in RUN_NAMES else checkpoint.stem
+    """`NAME.onnx`, `NAME.fp16.onnx` …: NAME is the checkpoint's, or the network's for a run's best.pt and last.pt."""
+    stem = checkpoint.stem.removesuffix(".int8")
+    name = network if stem in RUN_NAMES else stem
     file = f"{name}.onnx" if precision == "fp32" else f"{name}.{precision}.onnx"
     if output_dir is not None:
         return Path(output_dir).expanduser().resolve() / file
     folders = (Path("runs", "export", name if i == 1 else f"{name}-{i}") for i in itertools.count(1))
     return next(folder / file for folder in folders if not (folder / file).exists()).resolve()
+
+
+def asked_precision(precision: str | None, fp16: bool, int8: bool) -> str | None:
+    """What `--precision`, `--fp16` and `--int8` ask for together; None leaves it to the checkpoint.
+
+    Raises:
+        UsageError: they ask for different things.
+    """
+    flags = {(False, False): None, (True, False): "fp16", (False, True): "int8", (True, True): "int8-fp16"}[fp16, int8]
+    if precision is not None and flags is not None and precision != flags:
+        raise UsageError(f"--precision {precision} and --{flags.replace('-', ' --')} ask for different things")
+    return precision or flags
 
 
 def parse_size(text: str) -> tuple[int, int]:
@@ -190,6 +207,27 @@ def _exported_spec(spec: ModelSpec, size: tuple[int, int], batch: int, dynamic: 
     )
 
 
+def _precision_of(network: RoadNet, asked: str | None, checkpoint: Path) -> str:
+    """What to write: `asked`, where the checkpoint can be that.
+
+    Raises:
+        UsageError: INT8 of a float checkpoint, or a float graph of a quantized one.
+    """
+    from roadedge.export.precision import QUANTIZED
+    from roadedge.models.quantized import QuantizedNet
+
+    ready = isinstance(network, QuantizedNet)
+    if asked is None:
+        return "int8" if ready else "fp32"
+    if asked in QUANTIZED and not ready:
+        raise UsageError(
+            f"{checkpoint} has no INT8 scales; find them first: roadedge quantize {checkpoint} --data DATA --mode qat"
+        )
+    if ready and asked not in QUANTIZED:
+        raise UsageError(f"{checkpoint} is quantized, {asked} was asked for; give --int8, or the float checkpoint")
+    return asked
+
+
 def _check_options(precision: str, opset: int) -> None:
     from roadedge.export.precision import PRECISIONS
 
@@ -232,10 +270,42 @@ def _write_draft(
     draft: Path, deployed: RoadNet, spec: ModelSpec, precision: str, opset: int, simplify: bool
 ) -> onnx.ModelProto:
     from roadedge.export.graph import write_graph
-    from roadedge.export.precision import halved
+    from roadedge.export.precision import QUANTIZED, halved
 
+    if precision in QUANTIZED:
+        return _write_quantized(draft, deployed, spec, precision, opset, simplify)
     network = halved(deployed) if precision == "fp16" else deployed
     return write_graph(network, draft, spec.size, spec.batch, opset, simplify)
+
+
+def _write_quantized(
+    draft: Path, deployed: RoadNet, spec: ModelSpec, precision: str, opset: int, simplify: bool
+) -> onnx.ModelProto:
+    """The float graph of the fine-tuned weights with Q/DQ pairs at the network's own points, with its own scales."""
+    import onnx
+
+    from roadedge.calibration.emissions import half_remainder
+    from roadedge.calibration.flow import flow_of
+    from roadedge.calibration.insert import Scales, insert_qdq
+    from roadedge.export.graph import write_graph
+    from roadedge.models.placement import place
+    from roadedge.models.quantized import QuantizedNet
+
+    assert isinstance(deployed, QuantizedNet)
+    model = write_graph(deployed.unquantized(), draft, spec.size, spec.batch, opset, simplify)
+    fed, returned = ([port.name for port in ports] for ports in (model.graph.input, model.graph.output))
+    kept = deployed.quantization
+    placement = place(flow_of(model), fed, returned, kept.keep_float, kept.borders_float)
+    values, weights = deployed.scales()
+    if placement.by_reader().keys() != values.keys() or set(placement.convolutions) != weights.keys():
+        differing = sorted(placement.by_reader().keys() ^ values.keys())[:4]
+        raise ExportError(f"the ONNX graph of {spec.name} is quantized elsewhere than the network: {differing}")
+    by_value = {value: values[reader] for reader, value in placement.by_reader().items()}
+    model = insert_qdq(model, placement, Scales(by_value, weights))
+    if precision == "int8-fp16":
+        model = half_remainder(model)
+    onnx.checker.check_model(model, full_check=True)
+    return model
 
 
 def _deployed(network: RoadNet, fold: bool | None) -> RoadNet:
@@ -277,7 +347,7 @@ def _provenance(
 
     counts = convolution_precisions(model)
     effective = precision_of(counts)
-    if effective != precision:
+    if effective.split("+")[0] != precision.split("-")[0]:
         raise ExportError(f"asked for {precision}, the graph's convolutions are {dict(counts)}; nothing was written")
     return {
         "kind": "onnx",

@@ -29,7 +29,14 @@ class Tolerance:
     agreement: float
 
 
-TOLERANCES = {"fp32": Tolerance(1e-3, 0.999), "fp16": Tolerance(2e-2, 0.999)}
+# A quantized network may round a value the other way at each tie, and the next layer carries that on; OpenVINO moreover
+# requantizes in its own way. What that costs in accuracy is the gate's business.
+TOLERANCES = {
+    "fp32": Tolerance(1e-3, 0.999),
+    "fp16": Tolerance(2e-2, 0.999),
+    "int8": Tolerance(0.25, 0.985),
+    "int8-fp16": Tolerance(0.25, 0.985),
+}
 
 
 @dataclass(frozen=True, slots=True)

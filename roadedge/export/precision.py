@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     import onnx
 
 CONVOLUTIONS = ("Conv", "ConvTranspose")
-PRECISIONS = ("fp32", "fp16")
+QUANTIZED = ("int8", "int8-fp16")  # the second part is that of the remainder, where it is not fp32
+PRECISIONS = ("fp32", "fp16", *QUANTIZED)
 
 
 class HalfAfter(nn.Module):

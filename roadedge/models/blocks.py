@@ -37,6 +37,17 @@ class RoadNet(nn.Module):
         fold_batch_norms(network)
         return network
 
+    def folded(self) -> RoadNet:
+        """As `deployed`, with no batch-norm left: what is quantized. A network that has the choice overrides this."""
+        return self.deployed()
+
+    def structure(self) -> dict[str, Tensor]:
+        """The weights that decide which modules `deployed` returns; none but where channels are left out by weight."""
+        return {}
+
+    def settle(self) -> None:
+        """Bring what is derived from weights up to date after they were averaged; most networks have nothing such."""
+
 
 class Normalise(nn.Module):
     """(N, H, W, C) grey levels → (N, C, H, W) float, (v - mean) / std. The cast stands first: TensorRT wants it so."""

@@ -16,6 +16,7 @@ from roadedge.atomic import replacing
 from roadedge.errors import ModelFileError, OutputError, SpecMismatchError
 from roadedge.models import create_model
 from roadedge.models.blocks import RoadNet
+from roadedge.models.quantized import Quantization, QuantizedNet
 from roadedge.spec import SCHEMA_VERSION, ModelSpec, write_sidecar
 
 
@@ -27,7 +28,8 @@ def save_network(path: str | Path, network: RoadNet, provenance: dict[str, Any],
         network: any of MODELS.
         provenance: JSON values: data, recipe, scores, versions.
         compact: store convolution weights as 16-bit floats, half the size. The file, and all that is exported from it,
-            is then the rounded network; `network` itself stays as it is.
+            is then the rounded network; `network` itself stays as it is. Not for a quantized network, whose scales
+            would no longer be those of its weights.
 
     Raises:
         OutputError: it cannot be written.
@@ -41,6 +43,10 @@ def save_network(path: str | Path, network: RoadNet, provenance: dict[str, Any],
         "weights": weights,
         "provenance": provenance,
     }
+    if isinstance(network, QuantizedNet):
+        assert not compact, "a quantized network is stored as it is"
+        content["quantization"] = network.quantization.to_dict()
+        content["structure"] = network.structure()
     write_archive(path, content)
     write_sidecar(path, network.spec, provenance)
 
@@ -70,6 +76,9 @@ def load_network(path: str | Path) -> tuple[RoadNet, dict[str, Any]]:
         ) from error
     network = create_model(spec.name, spec)
     try:
+        if "quantization" in content:
+            network.load_state_dict(content["structure"], strict=False)
+            network = QuantizedNet(network.eval(), Quantization.from_dict(content["quantization"]))
         network.load_state_dict(content["weights"])
     except RuntimeError as error:
         first = " ".join(str(error).split())[:200]

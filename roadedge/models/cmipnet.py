@@ -113,6 +113,16 @@ class CMIPNet(RoadNet):
         fold_batch_norms(network)
         return network
 
+    def folded(self) -> RoadNet:
+        """Each stream with convolutions of its own."""
+        return self.deployed(fold=True)
+
+    def structure(self) -> dict[str, Tensor]:
+        """The γ by which channels are exchanged."""
+        keys = [f"layers.{key}.weight" for key, module in self.layers.named_modules() if ".second.norms." in key]
+        state = self.state_dict()
+        return {key: state[key] for key in keys}
+
 
 class ExchangeBlock(nn.Module):
     """relu(shortcut(x) + exchange(conv(relu(conv(x))))) on all streams; the shortcut is never exchanged."""

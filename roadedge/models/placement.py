@@ -67,6 +67,15 @@ class Placement:
     points: tuple[Point, ...]
     shortcuts: tuple[tuple[str, str], ...]
 
+    def by_reader(self) -> dict[str, str]:
+        """{reader: value}: a convolution stands for its input, `CONVOLUTION:shortcut` for what is added to it."""
+        fused = dict(self.shortcuts)
+        return {
+            f"{fused[reader]}:shortcut" if reader in fused else reader: point.value
+            for point in self.points
+            for reader in point.readers
+        }
+
 
 def place(
     steps: Sequence[FlowStep],

@@ -13,6 +13,7 @@ from roadedge.errors import ModelFileError, UnknownNameError
 from roadedge.models.blocks import RoadNet
 from roadedge.models.border import Border
 from roadedge.models.checkpoint import load_network
+from roadedge.models.quantized import QuantizedNet
 from roadedge.preprocess import Feeds
 from roadedge.runners.base import CheckedRunner, Requested, check_precision, precision_of
 
@@ -34,7 +35,9 @@ class TorchRunner(CheckedRunner):
         own = precision_of(Counter(PRECISIONS[m.weight.dtype] for m in deployed.modules() if isinstance(m, nn.Conv2d)))
         check_precision(requested.precision, own, "torch", "export the network and take another back-end")
         self.spec, self.provenance, self.requested = deployed.spec, provenance, requested
-        self.version, self.precision, self.graph_precision = torch.__version__, own, own
+        # a quantized network computes in float what INT8 would
+        graph = f"int8+{own}" if isinstance(deployed, QuantizedNet) else own
+        self.version, self.precision, self.graph_precision = torch.__version__, own, graph
         self._threads_before = torch.get_num_threads()
         if requested.threads is not None:
             torch.set_num_threads(requested.threads)  # of the whole process; given back by close()

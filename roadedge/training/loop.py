@@ -15,21 +15,23 @@ import torch
 from torch import nn
 
 from roadedge.atomic import replacing, write_json
-from roadedge.errors import NonFiniteError
+from roadedge.errors import NonFiniteError, UsageError
 from roadedge.metrics.pixel import global_iou, mean_sample_iou
 from roadedge.models.checkpoint import load_network, save_network
 from roadedge.sample import Sample
 from roadedge.spec import ModelSpec
-from roadedge.training.batches import Batch, Pool, prefetched, training_pools
+from roadedge.training.batches import Batch, Pool, make_batch, prefetched, training_pools
 from roadedge.training.interruption import Interruption
 from roadedge.training.log import Log
 from roadedge.training.losses import road_loss
 from roadedge.training.pictures import draw_curves, draw_panels
+from roadedge.training.qat import START, distance, fine_tuned_spec, load_start, quantized
 from roadedge.training.recipe import Recipe
 from roadedge.training.run import Report, Run, provenance, save_state, start_run
 from roadedge.training.validation import validate
 
 LOG_EVERY = 25
+OBSERVING = 1 << 20  # the rank whose batches are looked at before fine-tuning: no process trains on them
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,9 +77,13 @@ def train(
         torch.set_num_threads(threads)
     cv2.setNumThreads(1)  # batches are made beside the network's own threads; more would only fight over the cores
     pools, validation = training_pools(recipe, folders)
-    spec = spec_of(recipe, folders, pools)
-    run = Run(recipe, spec)
-    start_run(run, folders, output, init, resume, report)
+    run = fine_tuning(recipe, pools, init, output, resume) if recipe.qat.on else None
+    if run is None:
+        run = Run(recipe, spec_of(recipe, folders, pools))
+        start_run(run, folders, output, init, resume, report)
+    else:
+        start_run(run, folders, output, None, resume, report)
+    spec = run.network.spec
     report(", ".join(f"{p.name}: {len(p)} samples" for p in pools) + f"; chosen by {len(validation)} set aside")
     precision = effective_precision(recipe.precision)
     report(f"{recipe.model}, {sum(p.numel() for p in run.network.parameters())} parameters, {precision}, channels-last")
@@ -113,6 +119,27 @@ def train(
     return finish(run, validation, folders, output, report)
 
 
+def fine_tuning(recipe: Recipe, pools: list[Pool], init: Path | None, output: Path, resume: bool) -> Run:
+    """A run of quantization-aware fine-tuning; its float network is kept in the run folder as `start.pt`.
+
+    Raises:
+        UsageError: there is nothing to start from, or it is quantized already.
+    """
+    path = output / START if resume else init
+    if path is None or not path.exists():
+        raise UsageError(f"fine-tuning needs a float checkpoint to start from, got {path}; give one with --init")
+    start = load_start(path)
+    spec = start.spec = fine_tuned_spec(start.spec, recipe)
+    looked_at = (make_batch(recipe, spec, pools, step, OBSERVING).feeds for step in range(recipe.qat.observe))
+    # when resumed the scales come from the saved state
+    network = quantized(start, recipe.qat, list(looked_at)[:1] if resume else looked_at)
+    run = Run(recipe, spec, network)
+    run.start = None if resume else path
+    if recipe.qat.distil:
+        run.teacher = start.deployed().requires_grad_(False)
+    return run
+
+
 def train_step(run: Run, batch: Batch, step: int, precision: str, output: Path) -> tuple[float, float]:
     """One update; returns the loss and the norm of its gradient.
 
@@ -127,7 +154,12 @@ def train_step(run: Run, batch: Batch, step: int, precision: str, output: Path) 
     low = torch.autocast("cpu", torch.bfloat16) if precision == "bf16" else nullcontext()
     with low:
         logits = network(feeds)["logits"]
-    loss = road_loss(logits, torch.from_numpy(batch.target), recipe.dice) + network.penalty()
+    target = torch.from_numpy(batch.target)
+    loss = road_loss(logits, target, recipe.dice) + network.penalty()
+    if run.teacher is not None:
+        with low, torch.no_grad():
+            said = run.teacher(feeds)["logits"]
+        loss = loss + recipe.qat.distil * distance(logits, said, target)
     run.optimiser.zero_grad(set_to_none=True)
     loss.backward()
     norm = nn.utils.clip_grad_norm_(network.parameters(), recipe.clip or math.inf)
@@ -207,6 +239,7 @@ def choose(run: Run, validation: Pool, folders: list[Path], output: Path, report
 
     Where nothing was set aside there is nothing to choose by: the last one is kept.
     """
+    run.average.settle()
     if not len(validation):
         run.best_step = run.step
         save_network(output / "best.pt", run.average, provenance(run, folders, {}))

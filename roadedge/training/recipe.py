@@ -19,6 +19,24 @@ else:
 
 
 @dataclass(frozen=True, slots=True)
+class QatSpec:
+    """Quantization-aware fine-tuning of a trained network; off unless `on`."""
+
+    on: bool = False
+    observe: int = 24  # batches that the ranges of values are read from before the first step; then they stay
+    method: str = "percentile"  # how a range is chosen, a key of calibration.ranges.METHODS
+    learned: bool = False  # learned step size instead of fixed scales
+    keep_float: tuple[str, ...] = ()  # convolutions that stay float, beside the first and last ones
+    distil: float = 4.0  # weight of the distance from what the float network says
+
+    def __post_init__(self) -> None:
+        if self.observe < 1:
+            raise RecipeError(f"qat.observe must be at least one batch, got {self.observe}")
+        if self.distil < 0:
+            raise RecipeError(f"qat.distil must not be negative, got {self.distil}")
+
+
+@dataclass(frozen=True, slots=True)
 class Recipe:
     """All settings of one run. Steps count optimiser updates; shares and weights need not sum to one."""
 
@@ -51,6 +69,7 @@ class Recipe:
     panels: int = 6
     licence: str = ""
     augment: AugmentSpec = field(default_factory=AugmentSpec)
+    qat: QatSpec = field(default_factory=QatSpec)
 
     def __post_init__(self) -> None:
         for name in ("steps", "batch", "crop", "evaluate_every", "save_every"):
@@ -73,19 +92,26 @@ def read_recipe(path: str | Path) -> Recipe:
         RecipeError: missing, not TOML, an unknown key or a value of the wrong type; the message names it.
     """
     try:
-        values = tomllib.loads(Path(path).read_text())
+        text = Path(path).read_text()
     except OSError as error:
         raise RecipeError(f"cannot read the recipe {path}: {error.strerror or error}") from error
+    return recipe_of_text(text, str(path))
+
+
+def recipe_of_text(text: str, where: str = "the recipe") -> Recipe:
+    """Read TOML text; raises RecipeError."""
+    try:
+        return recipe_from(tomllib.loads(text), where)
     except tomllib.TOMLDecodeError as error:
-        raise RecipeError(f"{path} is not TOML: {error}") from error
-    return recipe_from(values, str(path))
+        raise RecipeError(f"{where} is not TOML: {error}") from error
 
 
 def recipe_from(values: dict[str, Any], where: str = "the recipe") -> Recipe:
     """Check plain values and make a Recipe of them; raises RecipeError."""
     plain = dict(values)
-    if isinstance(plain.get("augment"), dict):
-        plain["augment"] = _checked(AugmentSpec, plain["augment"], f"[augment] of {where}")
+    for name, kind in (("augment", AugmentSpec), ("qat", QatSpec)):
+        if isinstance(plain.get(name), dict):
+            plain[name] = _checked(kind, plain[name], f"[{name}] of {where}")
     recipe: Recipe = _checked(Recipe, plain, where)
     return recipe
 

@@ -10,13 +10,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from roadedge.atomic import write_json, write_text
+from roadedge.atomic import write_bytes, write_json, write_text
 from roadedge.environment import environment
 from roadedge.errors import SpecMismatchError, UsageError
 from roadedge.models import create_model
+from roadedge.models.blocks import RoadNet
 from roadedge.models.checkpoint import initialise, load_network, read_archive, write_archive
 from roadedge.spec import ModelSpec
-from roadedge.training.recipe import Recipe, to_toml
+from roadedge.training.recipe import Recipe, recipe_of_text, to_toml
 
 Report = Callable[[str], None]
 
@@ -24,10 +25,12 @@ Report = Callable[[str], None]
 class Run:
     """All that changes during training; `state` and `restore` are its two ends on disk."""
 
-    def __init__(self, recipe: Recipe, spec: ModelSpec) -> None:
+    def __init__(self, recipe: Recipe, spec: ModelSpec, network: RoadNet | None = None) -> None:
+        """Start with `network`, by default a fresh one of the recipe's kind."""
         torch.manual_seed(recipe.seed)
         self.recipe = recipe
-        self.network = create_model(recipe.model, spec).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        network = create_model(recipe.model, spec) if network is None else network
+        self.network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.average = copy.deepcopy(self.network).eval().requires_grad_(False)
         decay = [p for p in self.network.parameters() if p.ndim > 1]
         plain = [p for p in self.network.parameters() if p.ndim <= 1]  # norms and biases are not decayed
@@ -38,6 +41,8 @@ class Run:
         self.best_step = 0
         self.best_g_iou: float | None = None
         self.seconds = 0.0
+        self.teacher: RoadNet | None = None  # of fine-tuning: the float network
+        self.start: Path | None = None  # its checkpoint, which the run folder gets a copy of
 
     def start_from(self, weights: dict[str, Tensor]) -> list[str]:
         """Copy what fits into the network and its average; return a line for each weight that did not match."""
@@ -79,7 +84,7 @@ def start_run(run: Run, folders: list[Path], output: Path, init: Path | None, re
         if not state.exists():
             raise UsageError(f"there is no run to resume in {output}: {state.name} is missing; leave --resume out")
         content = read_archive(state)
-        if content["recipe"] != to_toml(run.recipe):
+        if recipe_of_text(content["recipe"]) != run.recipe:
             raise SpecMismatchError(
                 f"{output} was trained by another recipe than this one; resume it with its recipe.toml"
             )
@@ -91,6 +96,9 @@ def start_run(run: Run, folders: list[Path], output: Path, init: Path | None, re
     write_text(output / "recipe.toml", to_toml(run.recipe))
     write_json(output / "data.json", {"folders": [str(path) for path in folders]})
     write_json(output / "env.json", environment())
+    if run.start is not None:
+        write_bytes(output / "start.pt", run.start.read_bytes())
+        report(f"fine-tuning {run.start}, quantized")
     if init is not None:
         network, _ = load_network(init)
         lines = run.start_from(network.state_dict())

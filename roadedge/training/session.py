@@ -84,7 +84,7 @@ class Session:
         if epochs is not None:
             if changes.get("steps"):
                 raise UsageError("--steps and --epochs say the same thing; give one of them")
-            chosen = override(chosen, steps=max(1, round(epochs * _count(data, chosen) / chosen.batch)))
+            chosen = override(chosen, steps=max(1, round(epochs * count_samples(data, chosen) / chosen.batch)))
         return cls(chosen, tuple(data), output, False, overwrite, init)
 
     @classmethod
@@ -189,7 +189,8 @@ def _check_inputs(recipe: Recipe, asked: bool) -> None:
         raise
 
 
-def _count(data: list[Path], recipe: Recipe) -> int:
+def count_samples(data: list[Path], recipe: Recipe) -> int:
+    """How many samples one epoch is: those that are trained on, not those set aside."""
     from roadedge.data.folder import FolderDataset, hold_out
     from roadedge.training.batches import places_aside
 

@@ -1,0 +1,361 @@
+"""What `roadedge quantize` does: float graph, ranges, INT8 graphs, fine-tuning where asked, and the gate over all."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from roadedge.atomic import write_json
+from roadedge.environment import environment
+from roadedge.errors import MissingExtraError, RoadEdgeError, UnknownNameError, UsageError
+from roadedge.resources import recipe_path
+from roadedge.run_folder import newest_run, open_run_folder
+from roadedge.spec import read_sidecar, sha256_of
+
+if TYPE_CHECKING:
+    from roadedge.calibration.ptq import PtqResult
+    from roadedge.calibration.samples import CalibrationList
+    from roadedge.evaluation.gate import GateResult
+    from roadedge.training.recipe import Recipe
+    from roadedge.training.session import Session
+
+MODES = ("ptq", "qat")
+SIZE = (512, 512)
+CITY = "city"
+WINDOWS = 32  # of the built-in city, for the gate
+Report = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class QuantizeOptions:
+    """How to quantize. None means what suits the model.
+
+    `data` are folder data sets (or `city`): ranges and fine-tuning use their train splits, the gate the validation
+    splits. `keep_float` are names of convolutions, or `auto`: as many as the sensitivity advises.
+    """
+
+    model: str
+    data: tuple[str, ...] = ()
+    mode: str = "ptq"
+    method: str = "percentile"
+    calib: int | None = None  # samples
+    samples: Path | None = None  # a list drawn before
+    cache: Path | None = None
+    keep_float: tuple[str, ...] = ()
+    sensitivity: bool = False
+    steps: int | None = None
+    epochs: float | None = None
+    lr: float | None = None
+    learned: bool | None = None
+    recipe: str | None = None
+    size: tuple[int, int] = SIZE
+    seed: int = 0
+    gate: bool = True
+    min_iou_ratio: float = 0.99
+    threads: int | None = None
+    output: Path | None = None
+    overwrite: bool = False
+    resume: bool = False
+
+    def __post_init__(self) -> None:
+        if self.mode not in MODES:
+            raise UnknownNameError("mode", self.mode, MODES)
+        if self.mode == "ptq" and any(v is not None for v in (self.steps, self.epochs, self.lr, self.learned)):
+            raise UsageError("--steps, --epochs, --lr and --learned-scales belong to --mode qat; leave them out")
+        if self.mode == "ptq" and self.resume:
+            raise UsageError("--resume continues a fine-tuning; it belongs to --mode qat")
+        if self.steps is not None and self.epochs is not None:
+            raise UsageError("--steps and --epochs say the same thing; give one of them")
+        if "auto" in self.keep_float and len(self.keep_float) > 1:
+            raise UsageError("--keep-float is auto or a list of convolutions, not both")
+
+    @property
+    def automatic(self) -> bool:
+        """Whether the sensitivity decides what stays float."""
+        return self.keep_float == ("auto",)
+
+
+@dataclass(frozen=True, slots=True)
+class QuantizeResult:
+    """What was written. `files` by label: FP32, FP16, INT8-PTQ, INT8-QAT and those with an FP16 remainder."""
+
+    folder: Path
+    files: dict[str, Path]
+    checkpoint: Path | None  # NAME.int8.pt, of fine-tuning
+    gate: GateResult | None
+    kept_float: tuple[str, ...]
+    notes: tuple[str, ...] = field(default=())
+
+    @property
+    def best(self) -> Path:
+        """The INT8 graph to deploy on a CPU: the fine-tuned one where there is one."""
+        return self.files.get("INT8-QAT", self.files["INT8-PTQ"])
+
+    @property
+    def best_for_gpu(self) -> Path:
+        """The same with an FP16 remainder."""
+        return self.files.get("INT8-QAT+FP16", self.files["INT8-PTQ+FP16"])
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON values."""
+        return {
+            "folder": str(self.folder),
+            "files": {label: str(path) for label, path in self.files.items()},
+            "checkpoint": None if self.checkpoint is None else str(self.checkpoint),
+            "kept_float": list(self.kept_float),
+            "gate": None if self.gate is None else self.gate.to_dict(),
+            "notes": list(self.notes),
+        }
+
+    def check(self) -> None:
+        """Raise AccuracyGateError where the gate rejected an INT8 graph."""
+        if self.gate is not None:
+            self.gate.check()
+
+
+def quantize(options: QuantizeOptions, report: Report, progress: bool = False) -> QuantizeResult:
+    """Quantize a checkpoint or an ONNX file and judge what came of it.
+
+    Args:
+        options: see there.
+        report: is told a line at each stage.
+        progress: draw bars on stderr where that is a terminal.
+
+    Returns:
+        The files. That the gate rejected one is said by `check()`, after all was written.
+
+    Raises:
+        RoadEdgeError: bad options, model, data or output; see the stages.
+    """
+    path = _found(options)
+    if options.mode == "qat" and path.suffix != ".pt":
+        raise UsageError(f"fine-tuning needs a checkpoint (.pt), got {path}; quantize it with --mode ptq")
+    folder, fresh = _folder(options, path)
+    try:
+        return _quantize(options, path, folder, report, progress)
+    except (RoadEdgeError, KeyboardInterrupt):
+        if fresh and not list(folder.rglob("state.pt")):  # nothing that could be gone on with
+            shutil.rmtree(folder, ignore_errors=True)
+        raise
+
+
+def after_training(
+    session: Session, trained: dict[str, Any], threads: int | None, report: Report, progress: bool
+) -> QuantizeResult:
+    """The second half of `roadedge train --qat`: fine-tune what was trained, in the folder `int8` of its run."""
+    data = tuple(str(folder) for folder in session.folders)
+    options = QuantizeOptions(
+        trained["best"], data, "qat", threads=threads, output=Path(trained["folder"]) / "int8", overwrite=True
+    )
+    return quantize(options, report, progress)
+
+
+def _quantize(options: QuantizeOptions, path: Path, folder: Path, report: Report, progress: bool) -> QuantizeResult:
+    files = _float_files(options, path, folder, report)
+    samples = _samples(options, files["FP32"], folder)
+    counts = ", ".join(f"{count} {name}" for name, count in samples.conditions.items() if count)
+    report(f"calibrating by {options.method} on {len(samples)} samples of the train split: {counts}")
+    kept = () if options.automatic else options.keep_float
+    done = _post_training(options, files["FP32"], samples, kept, folder, options.cache, progress)
+    if options.sensitivity or options.automatic:
+        kept = _ranked(options, files["FP32"], samples, done, folder, report, progress) or kept
+        if options.automatic and kept:
+            done = _post_training(options, files["FP32"], samples, kept, folder, done.cache, progress)
+    files |= {"INT8-PTQ": done.files["int8"], "INT8-PTQ+FP16": done.files["int8-fp16"]}
+    checkpoint = None
+    if options.mode == "qat":
+        checkpoint = _fine_tuned(options, path, kept, folder, report, progress)
+        files |= _exported(options, checkpoint, folder, report)
+    gate = _gate(options, files, folder, report, progress) if options.gate else None
+    result = QuantizeResult(folder, files, checkpoint, gate, kept, done.notes)
+    write_json(folder / "metrics.json", {"schema_version": 1, **result.to_dict(), "environment": environment()})
+    return result
+
+
+def _found(options: QuantizeOptions) -> Path:
+    from roadedge.weights import find_model
+
+    kinds = (".pt",) if options.mode == "qat" else (".pt", ".onnx")
+    return find_model(options.model, kinds)
+
+
+def _folder(options: QuantizeOptions, path: Path) -> tuple[Path, bool]:
+    """The run folder, and whether it was made now."""
+    if options.resume:
+        folder = options.output or newest_run("quantize", "qat/state.pt")
+        if folder is None or not (folder / "qat" / "state.pt").exists():
+            raise UsageError(f"there is no fine-tuning to resume in {folder or 'runs/quantize'}; leave --resume out")
+        return folder.resolve(), False
+    needed = [path, *(Path(one) for one in options.data)]
+    return open_run_folder("quantize", _name(path), options.output, options.overwrite, needed), True
+
+
+def _name(path: Path) -> str:
+    """`roadedge-s.onnx` → `roadedge-s`; a run's best.pt and last.pt are called after their network."""
+    from roadedge.export.exporter import RUN_NAMES
+
+    stated = read_sidecar(path)
+    return stated[0].name if path.stem in RUN_NAMES and stated is not None else path.stem
+
+
+def _float_files(options: QuantizeOptions, path: Path, folder: Path, report: Report) -> dict[str, Path]:
+    """FP32 and FP16 graphs of a checkpoint; an ONNX file is its own."""
+    if path.suffix == ".onnx":
+        return {"FP32": path}
+    from roadedge.export import export_model
+
+    files = {}
+    for label, precision in (("FP32", "fp32"), ("FP16", "fp16")):
+        report(f"exporting {path.name} in {precision}")
+        result = export_model(path, folder, precision, options.size, fold=_fold(path), overwrite=True)
+        files[label] = result.onnx
+    return files
+
+
+def _fold(path: Path) -> bool | None:
+    """Whether the network leaves the choice of folding: INT8 weights are those of folded norms."""
+    import inspect
+
+    from roadedge.models.checkpoint import load_network
+
+    network, _ = load_network(path)
+    return True if "fold" in inspect.signature(network.deployed).parameters else None
+
+
+def _samples(options: QuantizeOptions, onnx: Path, folder: Path) -> CalibrationList:
+    from roadedge.calibration.ptq import face_of_file
+    from roadedge.calibration.samples import draw_list, read_list, write_list
+
+    if options.samples is not None:
+        samples = read_list(options.samples, options.data)
+    else:
+        samples = draw_list(options.data, face_of_file(onnx).spec, options.calib, options.seed)
+    write_list(folder / "calibration.json", samples)
+    return samples
+
+
+def _post_training(
+    options: QuantizeOptions,
+    onnx: Path,
+    samples: CalibrationList,
+    kept: tuple[str, ...],
+    folder: Path,
+    cache: Path | None,
+    progress: bool,
+) -> PtqResult:
+    """The graphs by post-training quantization; beside a fine-tuned one they lie in a folder of their own."""
+    from roadedge.calibration.ptq import quantize_onnx
+
+    target = folder / "ptq" if options.mode == "qat" else folder
+    return quantize_onnx(
+        onnx, samples, options.method, kept, True, cache, target, True, options.threads, True, progress
+    )  # fmt: skip
+
+
+def _ranked(
+    options: QuantizeOptions,
+    onnx: Path,
+    samples: CalibrationList,
+    done: PtqResult,
+    folder: Path,
+    report: Report,
+    progress: bool,
+) -> tuple[str, ...]:
+    """Rank the layers, write table and plot; returns what should stay float where that is asked for."""
+    from roadedge.calibration.cache import CacheKey, read_cache
+    from roadedge.calibration.ptq import load_float, scales_for
+    from roadedge.calibration.ranges import parse_method
+    from roadedge.calibration.sensitivity import auto_keep_float, rank_layers
+    from roadedge.calibration.sensitivity_report import sensitivity_lines, write_sensitivity
+    from roadedge.calibration.subsets import subset_builder, train_samples
+
+    graph, _ = load_float(onnx)
+    key = CacheKey(sha256_of(onnx), samples.digest, str(parse_method(options.method)))
+    scales = scales_for(graph, done.placement, read_cache(done.cache, key))
+    labelled, data = train_samples(options.data, done.spec)
+    report(f"ranking {len(done.placement.convolutions)} layers on {len(labelled)} samples")
+    with tempfile.TemporaryDirectory() as work:
+        build, layers = subset_builder(onnx, scales, Path(work))
+        found = rank_layers(build, layers, labelled, data=data, threads=options.threads, progress=progress)
+    kept = auto_keep_float(found) if options.automatic else ()
+    for line in sensitivity_lines(found, kept):
+        report(line)
+    write_sensitivity(found, folder, kept)
+    return kept
+
+
+def _fine_tuned(
+    options: QuantizeOptions, path: Path, kept: tuple[str, ...], folder: Path, report: Report, progress: bool
+) -> Path:
+    """Fine-tune and write `NAME.int8.pt`."""
+    try:
+        from roadedge.models.checkpoint import load_network, save_network
+        from roadedge.training.loop import train
+        from roadedge.training.session import Bar
+    except ImportError as error:
+        raise MissingExtraError("torch", "train", "fine-tuning") from error
+    recipe, data = _recipe(options, path, kept, folder)
+    run = folder / "qat"
+    report(f"fine-tuning for {recipe.steps} steps at {recipe.lr:g}")
+    with Bar(recipe.steps, progress) as bar:
+        result = train(recipe, data, run, path, options.resume, options.threads, report, bar.step)
+    network, provenance = load_network(result.best)
+    target = folder / f"{_name(path)}.int8.pt"
+    save_network(target, network, provenance)
+    return target
+
+
+def _exported(options: QuantizeOptions, checkpoint: Path, folder: Path, report: Report) -> dict[str, Path]:
+    from roadedge.export import export_model
+
+    files = {}
+    for label, precision in (("INT8-QAT", "int8"), ("INT8-QAT+FP16", "int8-fp16")):
+        report(f"exporting {checkpoint.name} in {precision}")
+        files[label] = export_model(checkpoint, folder, precision, options.size, overwrite=True).onnx
+    return files
+
+
+def _recipe(options: QuantizeOptions, path: Path, kept: tuple[str, ...], folder: Path) -> tuple[Recipe, list[Path]]:
+    """Recipe and data of the fine-tuning: the user's recipe, or that of the checkpoint's training, shortened."""
+    from roadedge.models.checkpoint import read_archive
+    from roadedge.training.qat import qat_recipe
+    from roadedge.training.recipe import override, read_recipe
+    from roadedge.training.session import count_samples
+
+    if options.resume:
+        stored = json.loads((folder / "qat" / "data.json").read_text())["folders"]
+        return read_recipe(folder / "qat" / "recipe.toml"), [Path(one) for one in stored]
+    data = [Path(one).resolve() for one in options.data if one != CITY]
+    stated = {"recipe": recipe_path(options.recipe).read_text()} if options.recipe else read_archive(path)["provenance"]
+    recipe = qat_recipe(
+        stated, _name(path), steps=options.steps, lr=options.lr, learned=options.learned, keep_float=kept,
+        method=options.method, city=1.0 if CITY in options.data and data else None,
+    )  # fmt: skip
+    aside = {name: count for name, count in recipe.hold_out.items() if name in {one.name for one in data}}
+    recipe = override(recipe, hold_out=aside)
+    if options.epochs is not None:
+        steps = max(1, round(options.epochs * count_samples(data, recipe) / recipe.batch))
+        recipe = override(recipe, steps=steps, evaluate_every=max(1, steps // 3))
+    return recipe, data
+
+
+def _gate(options: QuantizeOptions, files: dict[str, Path], folder: Path, report: Report, progress: bool) -> GateResult:
+    """Judge each INT8 graph against FP32, and mark its sidecar; its FP16 emission gets the same mark."""
+    from roadedge.evaluation.gate import Candidate, run_gate
+    from roadedge.evaluation.gate_report import write_gate
+    from roadedge.evaluation.settings import EvalSettings
+
+    shown = [Candidate(label, file) for label, file in files.items() if not label.endswith("+FP16")]
+    report(f"judging {', '.join(one.label for one in shown[1:])} against {shown[0].label}")
+    settings = EvalSettings(seed=options.seed, windows=WINDOWS)
+    found = run_gate(
+        shown, options.data or (CITY,), options.min_iou_ratio, settings, options.threads, progress=progress
+    )
+    found.mark([one.label for one in shown if one.label.startswith("INT8")])
+    write_gate(found, folder)
+    return found
