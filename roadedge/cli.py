@@ -16,6 +16,7 @@ import roadedge
 from roadedge.errors import RoadEdgeError
 
 if TYPE_CHECKING:
+    from roadedge.calibration.session import QuantizeResult
     from roadedge.stream.outcome import InferResult
 
 app = typer.Typer(
@@ -74,6 +75,7 @@ def train(
     init: Annotated[str | None, typer.Option(help="Start from these weights; what did not fit is listed.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Continue the run in -o, or the newest, exactly.")] = False,
     threads: Annotated[int | None, typer.Option(help="Threads of torch; default all.")] = None,
+    qat: Annotated[bool, typer.Option("--qat", help="Then fine-tune it for INT8 and judge the result.")] = False,
     output: Annotated[Path | None, typer.Option("-o", "--output", help="Run folder; default runs/train/NAME.")] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Empty a run folder that is in the way.")] = False,
     dump_recipe: Annotated[bool, typer.Option("--dump-recipe", help="Print the recipe as TOML and stop.")] = False,
@@ -92,7 +94,14 @@ def train(
     if dump_recipe:
         print(session.toml(), end="")
         return
-    result = session.run(threads=threads, report=(lambda text: None) if quiet else say, progress=not quiet)
+    tell = (lambda text: None) if quiet else say
+    result = session.run(threads=threads, report=tell, progress=not quiet)
+    if qat:
+        from roadedge.calibration.session import after_training
+
+        quantized = after_training(session, result, threads, tell, progress=not quiet)
+        _show_quantized(quantized, as_json, {"float": result})
+        return
     if as_json:
         print_json(result)
         return
@@ -102,6 +111,50 @@ def train(
         say(f"best G_IoU {100 * result['best_g_iou']:.2f} at step {result['best_step']} on the samples set aside")
     say(f"Results saved to {result['folder']}")
     say(f"Next: roadedge export {result['best']}")
+
+
+@app.command()
+def quantize(
+    model: Annotated[str, typer.Argument(help="A .pt or .onnx file, or the name of a carried network.")],
+    data: Annotated[list[str] | None, typer.Option(help="A folder data set, or city; may be repeated.")] = None,
+    mode: Annotated[str, typer.Option(help="ptq: find ranges. qat: find them, then fine-tune the weights.")] = "ptq",
+    method: Annotated[str, typer.Option(help="max, entropy, percentile[:99.99] or mse.")] = "percentile",
+    calib: Annotated[int | None, typer.Option(help="Calibration samples; default all of train, at most 512.")] = None,
+    samples: Annotated[Path | None, typer.Option(help="A calibration list that was drawn before.")] = None,
+    cache: Annotated[Path | None, typer.Option(help="Ranges measured before for this very model and list.")] = None,
+    keep_float: Annotated[
+        str | None, typer.Option(help="Convolutions that stay float, comma-separated; auto: by their sensitivity.")
+    ] = None,
+    sensitivity: Annotated[bool, typer.Option("--sensitivity", help="Rank layers by what INT8 costs.")] = False,
+    steps: Annotated[int | None, typer.Option(help="Updates of the weights in fine-tuning.")] = None,
+    epochs: Annotated[float | None, typer.Option(help="Passes over the training samples, instead of --steps.")] = None,
+    lr: Annotated[float | None, typer.Option(help="Peak learning rate of fine-tuning.")] = None,
+    learned: Annotated[bool, typer.Option("--learned-scales", help="Learn the step sizes too.")] = False,
+    recipe: Annotated[str | None, typer.Option(help="Fine-tune by this recipe; default that of the training.")] = None,
+    size: Annotated[str, typer.Option(help="HEIGHTxWIDTH of the static graphs in pixels.")] = "512x512",
+    seed: Annotated[int, typer.Option(help="Of the list, the corruptions and the bootstrap.")] = 0,
+    gate: Annotated[bool, typer.Option("--gate/--no-gate", help="Judge the result on the validation split.")] = True,
+    min_iou_ratio: Annotated[float, typer.Option(help="Share of FP32's G_IoU that must be kept.")] = 0.99,
+    threads: Annotated[int | None, typer.Option(help="Threads; default all.")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Continue the fine-tuning in -o, or the newest.")] = False,
+    output: Annotated[Path | None, typer.Option("-o", "--output", help="Default runs/quantize/NAME.")] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Empty a run folder that is in the way.")] = False,
+    as_json: Json = False,
+    quiet: Annotated[bool, typer.Option("-q", "--quiet", help="No progress.")] = False,
+    verbose: Verbose = False,
+) -> None:
+    """Make INT8 graphs of a network and prove that they are harmless; exit 5 where they are not."""
+    from roadedge.calibration.session import QuantizeOptions
+    from roadedge.calibration.session import quantize as run
+    from roadedge.export import parse_size
+
+    kept = tuple(keep_float.split(",")) if keep_float else ()
+    options = QuantizeOptions(
+        model, tuple(data or []), mode, method, calib, samples, cache, kept, sensitivity,
+        steps, epochs, lr, learned or None, recipe, parse_size(size), seed, gate, min_iou_ratio, threads,
+        output, overwrite, resume,
+    )  # fmt: skip
+    _show_quantized(run(options, (lambda text: None) if quiet else say, not quiet), as_json)
 
 
 @app.command("eval")
@@ -178,6 +231,10 @@ def export(
         str | None, typer.Argument(help="A .pt file or a network's name; none: the newest run, else roadedge-s.")
     ] = None,
     fp16: Annotated[bool, typer.Option("--fp16", help="Write the typed FP16 graph.")] = False,
+    int8: Annotated[
+        bool, typer.Option("--int8", help="Write the INT8 graph of a NAME.int8.pt; with --fp16 its FP16 remainder.")
+    ] = False,
+    precision: Annotated[str | None, typer.Option(help="Instead: fp32, fp16, int8 or int8-fp16.")] = None,
     size: Annotated[str, typer.Option(help="HEIGHTxWIDTH of the static graph in pixels.")] = "512x512",
     batch: Annotated[int, typer.Option(help="Windows that the static graph takes at once.")] = 1,
     dynamic: Annotated[str | None, typer.Option(help="MIN,OPT,MAX: leave size and batch free.")] = None,
@@ -200,7 +257,7 @@ def export(
 ) -> None:
     """Write a checkpoint as ONNX with its sidecar, after comparing both on real samples."""
     from roadedge.evaluation.gate_report import print_gate
-    from roadedge.export import export_model, parse_dynamic, parse_size
+    from roadedge.export import asked_precision, export_model, parse_dynamic, parse_size
     from roadedge.export.checked import exported_document, float_checkpoint, gate_export
     from roadedge.export.report import export_lines
     from roadedge.weights import find_checkpoint
@@ -210,8 +267,8 @@ def export(
         float_checkpoint(path)  # told before the work, not after it
     say(f"exporting {path}")
     result = export_model(
-        path, output, "fp16" if fp16 else "fp32", parse_size(size), batch, parse_dynamic(dynamic) if dynamic else None,
-        opset, simplify, fold, data, overwrite,
+        path, output, asked_precision(precision, fp16, int8), parse_size(size), batch,
+        parse_dynamic(dynamic) if dynamic else None, opset, simplify, fold, data, overwrite,
     )  # fmt: skip
     if not as_json:
         print(*export_lines(result), sep="\n")
@@ -224,6 +281,48 @@ def export(
     if found is not None:
         found.check()
     say(f"Next: roadedge infer {result.onnx} IMAGE, or: roadedge eval {result.onnx} DATA")
+
+
+@app.command()
+def build(
+    model: Annotated[str, typer.Argument(help="An ONNX file, or a carried network's name such as roadedge-s:fp16.")],
+    target: Annotated[
+        str | None, typer.Option(help="A device of export/ or a TOML file; default what this machine is.")
+    ] = None,
+    capability: Annotated[
+        str | None, typer.Option("--compute-capability", help="With --target rtx: what to build for, 8.6,8.9,12.0.")
+    ] = None,
+    workspace: Annotated[str | None, typer.Option(help="auto (of what is free), or MiB; default the target's.")] = None,
+    timing_cache: Annotated[Path | None, typer.Option(help="File of timings; default beside the engine.")] = None,
+    dla: Annotated[int | None, typer.Option(help="DLA core to build an FP16 graph for.")] = None,
+    dynamic: Annotated[str | None, typer.Option(help="MIN,OPT,MAX of a graph of free size.")] = None,
+    batch: Annotated[int, typer.Option(help="Windows at once, of a graph of free batch.")] = 1,
+    check: Annotated[bool, typer.Option("--check/--no-check", help="Compare the engine with its ONNX file.")] = True,
+    check_only: Annotated[bool, typer.Option("--check-only", help="Judge the ONNX file; needs no TensorRT.")] = False,
+    triton: Annotated[Path | None, typer.Option(help="Also write an entry of this Triton model repository.")] = None,
+    output: Annotated[Path | None, typer.Option("-o", "--output", help="Folder or file; default beside MODEL.")] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Build anew what is there.")] = False,
+    as_json: Json = False,
+    quiet: Annotated[bool, typer.Option("-q", "--quiet", help="No progress.")] = False,
+    verbose: Verbose = False,
+) -> None:
+    """Build a TensorRT engine of an ONNX file, on the device, or ahead for desktop RTX cards."""
+    from roadedge.export import parse_dynamic
+    from roadedge.export.building import BuildOptions, build, parse_capabilities, parse_workspace
+    from roadedge.export.engine_report import build_lines
+    from roadedge.weights import find_model
+
+    options = BuildOptions(
+        parse_capabilities(capability), parse_workspace(workspace), timing_cache, dla,
+        parse_dynamic(dynamic) if dynamic else None, batch, check, overwrite,
+    )  # fmt: skip
+    made = build(find_model(model, (".onnx",)), target, output, options, triton, check_only, progress=not quiet)
+    if as_json:
+        print_json(made.to_dict())
+        return
+    print(*build_lines(made), sep="\n")
+    for line in made.next_lines():
+        say(line)
 
 
 @app.command("gate")
@@ -349,6 +448,21 @@ def demo(
     from roadedge.demo import fly
 
     _show(lambda: fly(seconds, output, say, model, overwrite), as_json)
+
+
+def _show_quantized(result: QuantizeResult, as_json: bool, more: dict[str, Any] | None = None) -> None:
+    """Print what quantizing gave, and leave with the exit code of the gate."""
+    from roadedge.evaluation.gate_report import print_gate
+
+    if as_json:
+        print_json({**(more or {}), **result.to_dict()})
+    elif result.gate is not None:
+        print_gate(result.gate)
+    for note in result.notes:
+        say(f"note: {note}")
+    say(f"Results saved to {result.folder}")
+    result.check()
+    say(f"Next: roadedge infer {result.best} IMAGE, or on a device: roadedge build {result.best_for_gpu}")
 
 
 def _show(run: Callable[[], InferResult], as_json: bool, require_valid: bool = False) -> None:
