@@ -111,13 +111,10 @@ def _engine_lines(facts: dict[str, Any] | None) -> list[str]:
             f"    {name}: {' to '.join(map(str, (span[0], span[2])))}, best {span[1]}" for name, span in profile.items()
         ]
     if facts["skipped_tactics"]:
-        lines.append(
-            f"  {facts['skipped_tactics']} tactics skipped for want of memory: it may be slower than it could be"
-        )
+        lines.append(f"  tactics skipped for want of memory: {facts['skipped_tactics']}; it may be slower for it")
     if facts["fallback_layers"]:
-        lines.append(
-            f"  {len(facts['fallback_layers'])} layers left by DLA to the GPU: {', '.join(facts['fallback_layers'])}"
-        )
+        left = facts["fallback_layers"]
+        lines.append(f"  layers left by DLA to the GPU ({len(left)}): {', '.join(left)}")
     return lines
 
 

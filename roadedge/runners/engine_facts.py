@@ -66,17 +66,7 @@ class EngineFacts:
     def __post_init__(self) -> None:
         if self.runtime not in RUNTIMES:
             raise ModelFileError(f"an engine is one of {sorted(RUNTIMES)}, got {self.runtime!r}; build it again")
-        texts = (self.engine_sha256, self.onnx, self.onnx_sha256, self.precision_requested, self.precision_effective)
-        if not all(isinstance(text, str) and text for text in texts) or Path(self.onnx).name != self.onnx:
-            raise ModelFileError(
-                f"an engine's sidecar has the digests, precisions and a file name, got {texts}; build it again"
-            )
-        if not isinstance(self.compute_capabilities, tuple) or not self.compute_capabilities:
-            raise ModelFileError(
-                f"an engine's sidecar names no compute_capabilities, got {self.compute_capabilities!r}; build it again"
-            )
-        for version in (self.runtime_version, *self.compute_capabilities):
-            parsed(version)
+        _check(self)
 
     def to_dict(self) -> dict[str, Any]:
         """As plain JSON values, for a sidecar's provenance."""
@@ -101,6 +91,20 @@ class EngineFacts:
             return cls(**{name: _restored(name, value) for name, value in values.items()})
         except (TypeError, ValueError, KeyError, AttributeError) as error:
             raise ModelFileError(f"the facts of an engine cannot be read ({error}); build it again") from error
+
+
+def _check(facts: Any) -> None:  # Any: the values may have come from somebody's JSON
+    texts = (facts.engine_sha256, facts.onnx, facts.onnx_sha256, facts.precision_requested, facts.precision_effective)
+    if not all(isinstance(text, str) and text for text in texts) or Path(facts.onnx).name != facts.onnx:
+        raise ModelFileError(
+            f"an engine's sidecar has digests, precisions and a file name, all of them texts; got {texts}; build it again"
+        )
+    if not isinstance(facts.compute_capabilities, tuple) or not facts.compute_capabilities:
+        raise ModelFileError(
+            f"an engine's sidecar names no compute_capabilities, got {facts.compute_capabilities!r}; build it again"
+        )
+    for version in (facts.runtime_version, *facts.compute_capabilities):
+        parsed(version)
 
 
 def _restored(name: str, value: Any) -> Any:

@@ -7,6 +7,7 @@ import json
 import shlex
 import struct
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from roadedge.errors import EngineIncompatibleError, EnvironmentFault, MissingEx
 from roadedge.runners.device import Device, driver_version, jetpack_version, named
 from roadedge.runners.engine_facts import (
     EngineFacts,
+    Range,
     mismatches,
     parsed,
     rebuild_command,
@@ -69,7 +71,7 @@ def test_what_is_no_version_is_refused(text: str) -> None:
 
 
 def test_facts_survive_their_sidecar(facts: EngineFacts) -> None:
-    profile = {"image": ((1, 32, 32, 3), (1, 64, 64, 3), (2, 128, 128, 3))}
+    profile: dict[str, Range] = {"image": ((1, 32, 32, 3), (1, 64, 64, 3), (2, 128, 128, 3))}
     full = dataclasses.replace(facts, profiles=(profile,), fallback_layers=("a", "b"), skipped_tactics=3, dla=True)
     assert EngineFacts.from_dict(json.loads(json.dumps(full.to_dict()))) == full
 
@@ -230,7 +232,7 @@ def zipped(folder: Path) -> bytes:
     return (folder / "x.zip").read_bytes()
 
 
-FOREIGN = {
+FOREIGN: dict[str, tuple[Callable[[Path], bytes], str]] = {
     "empty": (lambda folder: b"", "the file is empty"),
     "text": (lambda folder: b"404: Not Found\n", "it is a text file"),
     "long text": (lambda folder: b"error " * 2000, "it is a text file"),

@@ -272,7 +272,7 @@ KINDS = {
 
 def sequence(kind: str, folder: Path) -> list[str]:
     gpu = Gpu()
-    lifetime(folder, gpu, *KINDS[kind])  # type: ignore[arg-type]
+    lifetime(folder, gpu, *KINDS[kind])
     assert not gpu.live
     return gpu.calls
 
@@ -284,7 +284,7 @@ def test_whichever_call_fails_it_is_one_sentence_and_nothing_is_leaked(tmp_path:
     for number, name in enumerate(calls):
         gpu = Gpu(fail_at=number)
         with pytest.raises(RoadEdgeError) as caught:
-            lifetime(tmp_path, gpu, *KINDS[kind])  # type: ignore[arg-type]
+            lifetime(tmp_path, gpu, *KINDS[kind])
         assert gpu.calls[number] == name
         assert "\n" not in str(caught.value)
         assert len(str(caught.value)) > 40, f"call {number}, {name}: {caught.value}"
