@@ -97,7 +97,7 @@ def _check(facts: Any) -> None:  # Any: the values may have come from somebody's
     texts = (facts.engine_sha256, facts.onnx, facts.onnx_sha256, facts.precision_requested, facts.precision_effective)
     if not all(isinstance(text, str) and text for text in texts) or Path(facts.onnx).name != facts.onnx:
         raise ModelFileError(
-            f"an engine's sidecar has digests, precisions and a file name, all of them texts; got {texts}; build it again"
+            f"an engine's sidecar has digests, precisions and a file name, all texts; got {texts}; build it again"
         )
     if not isinstance(facts.compute_capabilities, tuple) or not facts.compute_capabilities:
         raise ModelFileError(
