@@ -235,7 +235,12 @@ def export(
         bool, typer.Option("--int8", help="Write the INT8 graph of a NAME.int8.pt; with --fp16 its FP16 remainder.")
     ] = False,
     precision: Annotated[str | None, typer.Option(help="Instead: fp32, fp16, int8 or int8-fp16.")] = None,
-    size: Annotated[str, typer.Option(help="HEIGHTxWIDTH of the static graph in pixels.")] = "512x512",
+    target: Annotated[str | None, typer.Option(help="A device of export/: its precision and size, its engine.")] = None,
+    form: Annotated[
+        str | None, typer.Option("--format", help="onnx, engine or both; default the engine too, where it can be.")
+    ] = None,
+    triton: Annotated[Path | None, typer.Option(help="Also write an entry of this Triton model repository.")] = None,
+    size: Annotated[str | None, typer.Option(help="HEIGHTxWIDTH in pixels; default the target's, 512x512.")] = None,
     batch: Annotated[int, typer.Option(help="Windows that the static graph takes at once.")] = 1,
     dynamic: Annotated[str | None, typer.Option(help="MIN,OPT,MAX: leave size and batch free.")] = None,
     opset: Annotated[int, typer.Option(help="ONNX opset.")] = 17,
@@ -258,26 +263,36 @@ def export(
     """Write a checkpoint as ONNX with its sidecar, after comparing both on real samples."""
     from roadedge.evaluation.gate_report import print_gate
     from roadedge.export import asked_precision, export_model, parse_dynamic, parse_size
+    from roadedge.export.building import check_format, deliver, settled
     from roadedge.export.checked import exported_document, float_checkpoint, gate_export
+    from roadedge.export.engine_report import delivery_lines
     from roadedge.export.report import export_lines
+    from roadedge.export.targets import read_target
     from roadedge.weights import find_checkpoint
 
     path = find_checkpoint(checkpoint)
+    device = None if target is None else read_target(target)
+    check_format(form, device)
+    asked, side = settled(device, asked_precision(precision, fp16, int8), size, path)
     if gate:
         float_checkpoint(path)  # told before the work, not after it
     say(f"exporting {path}")
     result = export_model(
-        path, output, asked_precision(precision, fp16, int8), parse_size(size), batch,
+        path, output, asked, parse_size(side), batch,
         parse_dynamic(dynamic) if dynamic else None, opset, simplify, fold, data, overwrite,
     )  # fmt: skip
     if not as_json:
         print(*export_lines(result), sep="\n")
     found = gate_export(result, path, data, min_iou_ratio, progress=True) if gate else None
-    if as_json:
-        print_json(exported_document(result, found))
-    elif found is not None:
+    if not as_json and found is not None:
         print_gate(found)
     say(f"Results saved to {result.onnx} and {result.sidecar}")
+    kept = found is None or not any(verdict.reasons for verdict in found.verdicts)
+    made = deliver(result.onnx, device, form, triton, overwrite=overwrite) if kept else None
+    if as_json:
+        print_json({**exported_document(result, found), "delivery": None if made is None else made.to_dict()})
+    elif made is not None:
+        print(*delivery_lines(made), sep="\n")
     if found is not None:
         found.check()
     say(f"Next: roadedge infer {result.onnx} IMAGE, or: roadedge eval {result.onnx} DATA")
