@@ -27,6 +27,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 Verbose = Annotated[bool, typer.Option("-v", "--verbose", help="Show the traceback of an error.")]
+BACKEND_HELP = "auto, torch, onnxruntime, openvino, tensorrt or tensorrt-rtx."
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout and nothing else.")]
 AcceptRejected = Annotated[
     bool, typer.Option("--accept-rejected", help="Use a network that the accuracy gate rejected.")
@@ -159,7 +160,7 @@ def quantize(
 
 @app.command("eval")
 def evaluate(
-    model: Annotated[str, typer.Argument(help="A .pt or .onnx file, or the name of a carried network.")],
+    model: Annotated[str, typer.Argument(help="A .pt, .onnx or .engine file, or the name of a carried network.")],
     data: Annotated[list[str], typer.Argument(help="Folder data sets; `city` or `city:SEED` is the built-in city.")],
     split: Annotated[str, typer.Option(help="train, val, or all.")] = "val",
     inputs: Annotated[str, typer.Option(help="Fed are both, image, or trajectory; the rest is blank.")] = "both",
@@ -167,7 +168,7 @@ def evaluate(
         list[str] | None, typer.Option("--corrupt", help="fog:0.8, trees:0.3, points:0.05, shift:10; several in order.")
     ] = None,
     panels: Annotated[int, typer.Option(help="Panels of the worst samples.")] = 8,
-    backend: Annotated[str, typer.Option(help="auto, torch, onnxruntime or openvino.")] = "auto",
+    backend: Annotated[str, typer.Option(help=BACKEND_HELP)] = "auto",
     precision: Annotated[str | None, typer.Option(help="What must be computed in; default the back-end's own.")] = None,
     threads: Annotated[int | None, typer.Option(help="Threads of the back-end.")] = None,
     threshold: Annotated[float | None, typer.Option(help="On the probability; default the model's.")] = None,
@@ -347,7 +348,7 @@ def judge(
     min_iou_ratio: MinIouRatio = 0.99,
     split: Annotated[str, typer.Option(help="train, val, or all.")] = "val",
     windows: Annotated[int, typer.Option(help="Windows of 512 pixels of a built-in city.")] = 32,
-    backend: Annotated[str, typer.Option(help="auto, torch, onnxruntime or openvino.")] = "auto",
+    backend: Annotated[str, typer.Option(help=BACKEND_HELP)] = "auto",
     precision: Annotated[str | None, typer.Option(help="What must be computed in; default the back-end's own.")] = None,
     threads: Annotated[int | None, typer.Option(help="Threads of the back-end.")] = None,
     rounds: Annotated[int, typer.Option(help="Turns of timed calls; 0 measures no times.")] = 6,
@@ -382,7 +383,7 @@ def judge(
 
 @app.command()
 def info(
-    model: Annotated[str, typer.Argument(help="A .pt or .onnx file, or a network's name.")],
+    model: Annotated[str, typer.Argument(help="A .pt, .onnx or .engine file, or a network's name.")],
     as_json: Json = False,
     verbose: Verbose = False,
 ) -> None:
@@ -416,7 +417,7 @@ def infer(
     datum: Annotated[str, typer.Option(help="Of longitudes and latitudes: wgs84, gcj02 or bd09.")] = "wgs84",
     centre: Annotated[str | None, typer.Option(help="LON,LAT of a nadir image, for GPX, NMEA and such points.")] = None,
     heading: Annotated[float, typer.Option(help="Degrees clockwise from north of that image's top.")] = 0.0,
-    backend: Annotated[str, typer.Option(help="auto, torch, onnxruntime or openvino.")] = "auto",
+    backend: Annotated[str, typer.Option(help=BACKEND_HELP)] = "auto",
     precision: Annotated[str | None, typer.Option(help="What must be computed in; default the back-end's own.")] = None,
     threads: Annotated[int | None, typer.Option(help="Threads of the back-end.")] = None,
     threshold: Annotated[float | None, typer.Option(help="On the probability; default the model's.")] = None,
@@ -453,7 +454,7 @@ def infer(
 @app.command()
 def demo(
     seconds: Annotated[float, typer.Option(help="How long to fly.")] = 20.0,
-    model: Annotated[str, typer.Option(help="A carried network, or a .pt or .onnx file.")] = "roadedge-s",
+    model: Annotated[str, typer.Option(help="A carried network, or a .pt, .onnx or .engine file.")] = "roadedge-s",
     output: Annotated[Path | None, typer.Option("-o", "--output", help="Run folder; default in runs/demo.")] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Empty a run folder that is in the way.")] = False,
     as_json: Json = False,

@@ -48,7 +48,7 @@ def find_model(model: str | Path, suffixes: Sequence[str] = SUFFIXES) -> Path:
             if (folder / f"{stem}{suffix}").is_file():
                 return folder / f"{stem}{suffix}"
     if text in names():
-        way = "build one: roadedge build MODEL.onnx" if ".engine" in suffixes else "give a path"
+        way = f"build one: roadedge build {text}" if ".engine" in suffixes else "give a path"
         raise UsageError(f"{text} is carried, but not as {_listed(suffixes)}, which is needed here; {way}")
     raise UnknownNameError(
         "model", text, names() or ["(no network is carried here; give the path of a .pt, .onnx or .engine file)"]

@@ -42,7 +42,7 @@ def agreement(engine: Path, onnx: Path, facts: EngineFacts, device: Device, want
         raise EnvironmentFault(f"{engine} has lost its sidecar while it was built; build it again")
     spec = stated[0]
     with open_runner(onnx, "onnxruntime", accept_rejected=True) as reference:
-        with open_runner(engine, "tensorrt", accept_rejected=True) as candidate:
+        with open_runner(engine, facts.runtime, accept_rejected=True) as candidate:
             table = compare(reference, candidate, spec, parity_samples(spec))
     table.check(TOLERANCES[facts.precision_effective.split("+")[0]])
     return {"parity": [table.to_dict()], "checked": f"compared with its ONNX file on {len(table.rows)} samples"}

@@ -93,24 +93,31 @@ def _gpu() -> tuple[dict[str, str | None], str | None]:
         cuda: Any = ctypes.CDLL("libcuda.so.1")
     except OSError:
         return {}, "there is no NVIDIA driver here (libcuda.so.1 is not found)"
-    status = cuda.cuInit(0)
-    if status != 0:
-        return {}, f"the NVIDIA driver does not start (cuInit returned {status})"
-    device, number = ctypes.c_int(), ctypes.c_int()
-    status = cuda.cuDeviceGet(ctypes.byref(device), 0)
-    if status != 0:
-        return {}, f"the NVIDIA driver shows no GPU (cuDeviceGet returned {status})"
+    device, major, minor, served = (ctypes.c_int() for _ in range(4))
     name = ctypes.create_string_buffer(256)
-    sides = []
-    for attribute in (CAPABILITY_MAJOR, CAPABILITY_MINOR):
-        status = status or cuda.cuDeviceGetAttribute(ctypes.byref(number), attribute, device)
-        sides.append(str(number.value))
-    status = status or cuda.cuDeviceGetName(name, 256, device) or cuda.cuDriverGetVersion(ctypes.byref(number))
-    if status != 0:
-        return {}, f"the NVIDIA driver does not describe its GPU (status {status})"
-    gpu = named(name.value.decode(errors="replace"), _text(BOARD_FILE))
-    served = f"{number.value // 1000}.{number.value % 1000 // 10}"
-    return {"gpu": gpu, "compute_capability": ".".join(sides), "cuda": served}, None
+    steps: tuple[tuple[Any, ...], ...] = (
+        (cuda.cuInit, 0),
+        (cuda.cuDeviceGet, ctypes.byref(device), 0),
+        (cuda.cuDeviceGetName, name, len(name), device),
+        (cuda.cuDeviceGetAttribute, ctypes.byref(major), CAPABILITY_MAJOR, device),
+        (cuda.cuDeviceGetAttribute, ctypes.byref(minor), CAPABILITY_MINOR, device),
+        (cuda.cuDriverGetVersion, ctypes.byref(served)),
+    )
+    for function, *arguments in steps:
+        status = function(*arguments)
+        if status != 0:
+            return {}, f"the NVIDIA driver shows no GPU ({_sentence(cuda, status)})"
+    return {
+        "gpu": named(name.value.decode(errors="replace"), _text(BOARD_FILE)),
+        "compute_capability": f"{major.value}.{minor.value}",
+        "cuda": f"{served.value // 1000}.{served.value % 1000 // 10}",
+    }, None
+
+
+def _sentence(cuda: Any, status: int) -> str:
+    text = ctypes.c_char_p()
+    found = cuda.cuGetErrorString(status, ctypes.byref(text)) == 0 and text.value is not None
+    return text.value.decode(errors="replace") if found and text.value else f"status {status}"
 
 
 def named(gpu: str, board: str) -> str:

@@ -24,6 +24,14 @@ FACTS_VERSION = 1
 RUNTIMES = {"tensorrt": "TensorRT", "tensorrt-rtx": "TensorRT for RTX"}
 Shape = tuple[int, ...]
 Range = tuple[Shape, Shape, Shape]  # min, opt, max
+TEXT = (str, type(None))
+KINDS: dict[Any, str] = {  # what a sidecar's values must be, where nothing else finds a wrong one
+    str: "runtime_version engine_sha256 onnx onnx_sha256 precision_requested precision_effective command",
+    dict: "layers_by_precision",
+    tuple: "compute_capabilities inputs outputs profiles fallback_layers build_arguments",
+    int: "skipped_tactics",
+    TEXT: "gpu driver cuda jetpack checkpoint_sha256 target timing_cache",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,15 +102,17 @@ class EngineFacts:
 
 
 def _check(facts: Any) -> None:  # Any: the values may have come from somebody's JSON
-    texts = (facts.engine_sha256, facts.onnx, facts.onnx_sha256, facts.precision_requested, facts.precision_effective)
-    if not all(isinstance(text, str) and text for text in texts) or Path(facts.onnx).name != facts.onnx:
-        raise ModelFileError(
-            f"an engine's sidecar has digests, precisions and a file name, all texts; got {texts}; build it again"
-        )
-    if not isinstance(facts.compute_capabilities, tuple) or not facts.compute_capabilities:
-        raise ModelFileError(
-            f"an engine's sidecar names no compute_capabilities, got {facts.compute_capabilities!r}; build it again"
-        )
+    for kind, names in KINDS.items():
+        for name in names.split():
+            if not isinstance(getattr(facts, name), kind):
+                raise ModelFileError(
+                    f"an engine's {name} is of type {'str, or none' if kind is TEXT else kind.__name__}, "
+                    f"got {getattr(facts, name)!r}; build it again"
+                )
+    if Path(facts.onnx).name != facts.onnx:
+        raise ModelFileError(f"an engine's onnx is the name of a file beside it, got {facts.onnx!r}; build it again")
+    if not facts.compute_capabilities:
+        raise ModelFileError("an engine's compute_capabilities are empty; build it again")
     for version in (facts.runtime_version, *facts.compute_capabilities):
         parsed(version)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import dataclasses
 import json
 import shlex
@@ -9,6 +10,7 @@ import struct
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -81,14 +83,18 @@ def test_facts_survive_their_sidecar(facts: EngineFacts) -> None:
     [
         ({"runtime": "tflite"}, "is one of"),
         ({"runtime_version": "new"}, "numbers with points"),
-        ({"compute_capabilities": []}, "names no compute_capabilities"),
+        ({"compute_capabilities": []}, "compute_capabilities are empty"),
+        ({"layers_by_precision": ["fp16"]}, "layers_by_precision is of type dict"),
+        ({"skipped_tactics": "few"}, "skipped_tactics is of type int"),
+        ({"build_arguments": "--batch 2"}, "build_arguments is of type tuple"),
+        ({"gpu": 3}, "gpu is of type str, or none"),
         ({"compute_capabilities": [8.7, "x"]}, "numbers with points"),
-        ({"onnx": "../road.onnx"}, "a file name"),
+        ({"onnx": "../road.onnx"}, "name of a file beside it"),
         ({"schema_version": 9}, "schema version 9"),
         ({"horsepower": 3}, "horsepower"),
         ({"inputs": [{"name": "image"}]}, "cannot be read"),
         ({"profiles": [3]}, "cannot be read"),
-        ({"onnx": None}, "a file name"),
+        ({"onnx": None}, "onnx is of type str"),
         ({"compute_capabilities": "8.7"}, "compute_capabilities"),
     ],
 )
@@ -363,3 +369,53 @@ def test_this_machine_is_described_without_torch(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setitem(sys.modules, "torch", None)
     here = Device.here()
     assert (here.gpu is None) == (here.compute_capability is None) == bool(here.absent)
+
+
+class FakeDriver:
+    """libcuda with one GPU: what it is asked for is written through the pointers that it is given."""
+
+    def __init__(self, failing: str = "") -> None:
+        self.failing = failing
+
+    def _status(self, name: str) -> int:
+        return 100 if name == self.failing else 0
+
+    def cuInit(self, flags: int) -> int:
+        return self._status("cuInit")
+
+    def cuDeviceGet(self, device: Any, ordinal: int) -> int:
+        device._obj.value = 7
+        return self._status("cuDeviceGet")
+
+    def cuDeviceGetName(self, name: Any, length: int, device: Any) -> int:
+        assert (length, device.value) == (256, 7)
+        name.value = b"NVIDIA L4"
+        return self._status("cuDeviceGetName")
+
+    def cuDeviceGetAttribute(self, number: Any, attribute: int, device: Any) -> int:
+        number._obj.value = {75: 8, 76: 9}[attribute]
+        return self._status("cuDeviceGetAttribute")
+
+    def cuDriverGetVersion(self, number: Any) -> int:
+        number._obj.value = 12060
+        return self._status("cuDriverGetVersion")
+
+    def cuGetErrorString(self, status: int, text: Any) -> int:
+        text._obj.value = b"no CUDA-capable device is detected"
+        return 0
+
+
+def test_the_gpu_is_asked_of_the_driver_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ctypes, "CDLL", lambda name: FakeDriver())
+    here = Device.here()
+    assert (here.gpu, here.compute_capability, here.cuda, here.absent) == ("NVIDIA L4", "8.9", "12.6", ())
+
+
+@pytest.mark.parametrize(
+    "call", ["cuInit", "cuDeviceGet", "cuDeviceGetName", "cuDeviceGetAttribute", "cuDriverGetVersion"]
+)
+def test_a_driver_that_shows_no_gpu_is_quoted(monkeypatch: pytest.MonkeyPatch, call: str) -> None:
+    monkeypatch.setattr(ctypes, "CDLL", lambda name: FakeDriver(call))
+    here = Device.here()
+    assert (here.gpu, here.compute_capability, here.cuda) == (None, None, None)
+    assert here.absent == ("the NVIDIA driver shows no GPU (no CUDA-capable device is detected)",)
