@@ -8,7 +8,9 @@ PYTHON ?= $(shell for p in python3 python3.11 python3.12 python3.13 python3.10; 
 	$$p -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 13))' >/dev/null 2>&1 && echo $$p && break; done)
 RUN := $(VENV)/bin/python
 INSTALL := $(RUN) -m pip install --disable-pip-version-check --quiet -c constraints.txt
-TEST_EXTRAS := train,export,openvino,points,video,dev
+# TensorRT for RTX, which builds engines without a GPU, has wheels for x86-64 Linux only.
+RTX := $(if $(filter Linux-x86_64,$(shell uname -sm | tr ' ' -)),$(shell echo ,tensorrt-rtx))
+TEST_EXTRAS := train,export,openvino,points,video,dev$(RTX)
 
 .PHONY: demo test check format gpu clean
 .DEFAULT_GOAL := demo

@@ -279,8 +279,7 @@ def _provenance(
 ) -> dict[str, Any]:
     """What can be said before the file is measured; no date, so that the same work gives the same bytes."""
     from roadedge.calibration.insert import scales_by_reader
-    from roadedge.export.graph import ports_of
-    from roadedge.export.precision import convolution_precisions
+    from roadedge.export.onnx_view import convolution_precisions, ports_of
     from roadedge.runners.base import precision_of
 
     counts = convolution_precisions(draft)

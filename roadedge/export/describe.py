@@ -96,8 +96,7 @@ def _graph(path: Path) -> dict[str, Any]:
         import onnx
     except ImportError:
         return {"graph": "not looked at: the package onnx is not installed; pip install 'roadedge[export]'"}
-    from roadedge.export.graph import operators, ports_of
-    from roadedge.export.precision import convolution_precisions
+    from roadedge.export.onnx_view import convolution_precisions, operators, ports_of
 
     model = onnx.load(path)
     opset = {entry.domain or "ai.onnx": entry.version for entry in model.opset_import}

@@ -66,8 +66,7 @@ def read_source(path: Path) -> Source:
     except Exception as error:  # protobuf and the checker raise what they like
         reason = " ".join(str(error).split())[:200]
         raise ModelFileError(f"{path} is not an ONNX file ({reason}); export it again") from error
-    from roadedge.export.graph import ports_of
-    from roadedge.export.precision import convolution_precisions
+    from roadedge.export.onnx_view import convolution_precisions, ports_of
 
     ports = ports_of(model)
     inputs, outputs = (_ports(ports[kind]) for kind in ("inputs", "outputs"))

@@ -341,8 +341,7 @@ def _provenance(
     dynamic: DynamicSize | None,
 ) -> dict[str, Any]:
     """What can be said before the file is measured. No date: the same checkpoint gives the same bytes."""
-    from roadedge.export.graph import ports_of
-    from roadedge.export.precision import convolution_precisions
+    from roadedge.export.onnx_view import convolution_precisions, ports_of
     from roadedge.runners.base import precision_of
 
     counts = convolution_precisions(model)

@@ -7,10 +7,9 @@ anyway), and so what is checked is the very file that is deployed; a TensorRT bu
 from __future__ import annotations
 
 import warnings
-from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 
@@ -82,28 +81,6 @@ def write_graph(
         raise ExportError(f"{network.spec.name} cannot be written as ONNX of opset {opset}: {reason}") from error
     onnx.save(model, path)
     return model
-
-
-def ports_of(model: onnx.ModelProto) -> dict[str, list[dict[str, Any]]]:
-    """Names, shapes and types of a graph's inputs and outputs as JSON values; null stands for a free side."""
-    return {"inputs": _ports(model.graph.input), "outputs": _ports(model.graph.output)}
-
-
-def operators(model: onnx.ModelProto) -> dict[str, int]:
-    """Count of nodes by operator, most frequent first."""
-    return dict(Counter(node.op_type for node in model.graph.node).most_common())
-
-
-def _ports(values: Sequence[onnx.ValueInfoProto]) -> list[dict[str, Any]]:
-    import onnx
-
-    found = []
-    for value in values:
-        tensor = value.type.tensor_type
-        shape = [side.dim_value if side.HasField("dim_value") else None for side in tensor.shape.dim]
-        kind = str(onnx.helper.tensor_dtype_to_np_dtype(tensor.elem_type))
-        found.append({"name": value.name, "shape": shape, "dtype": kind})
-    return found
 
 
 def _simplified(model: onnx.ModelProto) -> onnx.ModelProto:

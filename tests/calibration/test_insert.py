@@ -25,9 +25,9 @@ from roadedge.calibration.insert import (
 from roadedge.calibration.observe import observe
 from roadedge.calibration.ptq import load_float, measurable, scales_for
 from roadedge.errors import ModelFileError, SpecMismatchError
-from roadedge.export.precision import convolution_precisions
+from roadedge.export.onnx_view import convolution_precisions
 from roadedge.models.placement import Placement, groups, place, snapped
-from tests.calibration.graphs import feeds_for, own_graph
+from tests.calibration.graphs import feeds_for
 
 
 def run(model: onnx.ModelProto, feeds: dict[str, NDArray[np.generic]], output: str) -> NDArray[np.float32]:
@@ -191,8 +191,8 @@ def test_a_weight_that_two_convolutions_read_is_stored_once() -> None:
     assert [one.name for one in int8_weights(float_weights(out)).graph.initializer].count("w_int8") == 1
 
 
-def test_every_network_of_ours_is_quantized_in_all_but_its_borders(tmp_path: Path) -> None:
-    model = own_graph(tmp_path / "cmipnet.onnx", "cmipnet")
+def test_cmipnet_is_quantized_in_all_but_its_borders(cmipnet: onnx.ModelProto) -> None:
+    model = cmipnet
     placement = place(flow_of(model), *ends_of(model))
     assert placement.float_convolutions == ("stems.image.0", "stems.trajectory.0", "fuse")
     ranges = dict.fromkeys(measurable(model), 1.0)

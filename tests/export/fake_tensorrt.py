@@ -153,6 +153,8 @@ class Config:
         self.caches: list[bytes] = []
         self.foreign_cache = False
         self.progress_monitor: Any = None
+        self.default_device_type: Kind | None = None
+        self.DLA_core: int | None = None
 
     def set_flag(self, flag: Flag) -> None:
         self.flags.append(flag)

@@ -6,6 +6,8 @@ import dataclasses
 import errno
 import json
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
@@ -335,6 +337,20 @@ def test_the_rtx_kind_is_built_for_several_cards_without_any(rtx: Target, artefa
     assert made.size_bytes == made.engine.stat().st_size > 100_000
     assert build_engine(artefacts.fp16, rtx, tmp_path, progress=False, device=CPU).reused
     assert json.loads(sidecar_path(made.engine).read_text())["sha256"] == sha256_of(made.engine)
+
+
+def test_a_device_without_torch_builds(rtx: Target, artefacts: Artefacts, tmp_path: Path) -> None:
+    code = f"""
+import sys
+for name in ("torch", "onnxsim", "onnxscript"):
+    sys.modules[name] = None
+from roadedge.cli import main
+build = ["build", {str(artefacts.fp16)!r}, "--target", "rtx", "--compute-capability", "8.6"]
+sys.exit(main([*build, "-o", {str(tmp_path)!r}]))
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "tiny.fp16.rtx.engine").is_file()
 
 
 def test_a_card_that_the_rtx_kind_does_not_know_is_named(rtx: Target, artefacts: Artefacts, tmp_path: Path) -> None:
