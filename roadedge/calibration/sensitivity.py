@@ -175,14 +175,15 @@ def auto_keep_float(result: SensitivityResult, budget: float = BUDGET, most: int
 def predicted_loss(result: SensitivityResult, kept: Collection[str]) -> float:
     """G_IoU that is lost where `kept` stay float: the larger one of two estimates, a fraction.
 
-    One is the sum of what each of the other layers loses alone. The other is the loss of the network with all layers
-    in INT8, times the other layers' share of the noise: it also holds where no single loss is large enough to be seen.
+    One is the sum of what each of the other layers loses alone, gains counted as well: on a few samples half of the
+    small losses are chance, and so are the gains that make up for them. The other is the loss of the network with all
+    layers in INT8, times the other layers' share of the noise: it holds where no single loss is seen.
     """
     rest = [one for one in result.layers if one.layer not in kept]
-    alone = sum(max(0.0, one.loss) for one in rest)
+    alone = sum(one.loss for one in rest)
     noise = sum(one.noise for one in result.layers)
     share = sum(one.noise for one in rest) / noise if noise > 0 else 0.0
-    return max(alone, max(0.0, result.everything.loss) * share)
+    return max(0.0, alone, result.everything.loss * share)
 
 
 def snr_db(reference: NDArray[np.float32], other: NDArray[np.float32]) -> float:

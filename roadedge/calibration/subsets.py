@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from roadedge.calibration.insert import Scales
     from roadedge.calibration.samples import CalibrationList
 
-SAMPLES = 12
+SAMPLES = 16
 CITY = "city:777001"  # neither the one that the gate judges on nor the one that is trained on
 
 
@@ -128,6 +128,7 @@ def subset_builder(
         # A shortcut that the whole graph leaves alone has no scale there, and is none of this layer's doing.
         points = tuple(point for point in placement.points if point.value in scales.activations)
         made = insert_qdq(graph, dataclasses.replace(placement, points=points), scales) if quantized else graph
+        del made.metadata_props[:]  # what was said of the whole file, the gate's verdict too, does not hold for a part
         path = folder / "subset.onnx"
         onnx.save(made, path)
         write_sidecar(path, spec, {})

@@ -22,7 +22,7 @@ from roadedge.data.folder import LabelledSample
 from roadedge.environment import environment
 from roadedge.errors import NonFiniteError, UsageError
 from roadedge.evaluation.candidates import Candidate, check_candidates, common_spec, opened, parse_candidates
-from roadedge.evaluation.gate_report import GateResult, Measured, Verdict, gate_lines
+from roadedge.evaluation.gate_report import GateResult, Measured, PlaceLoss, Verdict, gate_lines
 from roadedge.evaluation.judge import fed_as_asked
 from roadedge.evaluation.progress import steps_bar
 from roadedge.evaluation.settings import EvalSettings
@@ -48,6 +48,7 @@ CONDITIONS: dict[str, tuple[str, str, tuple[str, ...]]] = {
 MIN_RATIO = 0.99  # MLPerf's rule: 99 % of the reference's quality
 FEW_SAMPLES, FEW_PLACES = 30, 10
 ROUNDS = 6
+WORST = 3  # places that are named where a candidate is rejected
 
 
 @dataclass(slots=True)
@@ -211,7 +212,7 @@ def _judge(
     return tuple(verdicts)
 
 
-def _measured(own: _Tally, reference: _Tally, places: Sequence[Any], settings: EvalSettings) -> Measured:
+def _measured(own: _Tally, reference: _Tally, places: Sequence[tuple[str, str]], settings: EvalSettings) -> Measured:
     ours, theirs = global_iou(own.counts), global_iou(reference.counts)
     draws = settings.bootstrap
     paired = paired_bootstrap(own.counts, reference.counts, places, draws, settings.seed) if draws else None
@@ -223,7 +224,21 @@ def _measured(own: _Tally, reference: _Tally, places: Sequence[Any], settings: E
         ratio_interval=paired.ratio if paired else None,
         agreement=own.equal_pixels / own.pixels,
         not_finite=own.not_finite,
+        worst=_worst(own.counts, reference.counts, places),
     )
+
+
+def _worst(
+    own: Sequence[PixelCounts], reference: Sequence[PixelCounts], places: Sequence[tuple[str, str]]
+) -> tuple[PlaceLoss, ...]:
+    """The places that lost the most IoU, weighed by their road, at most WORST and only those that lost any."""
+    sums: dict[tuple[str, str], list[PixelCounts]] = {}
+    for place, ours, theirs in zip(places, own, reference, strict=True):
+        before = sums.get(place, [PixelCounts(), PixelCounts()])
+        sums[place] = [before[0] + ours, before[1] + theirs]
+    lost = {place: (theirs.iou - ours.iou) * theirs.union for place, (ours, theirs) in sums.items()}
+    worst = sorted((place for place in lost if lost[place] > 0), key=lambda place: -lost[place])[:WORST]
+    return tuple(PlaceLoss(f"{p[0]}: {p[1]}", sums[p][1].iou, sums[p][0].iou) for p in worst)
 
 
 def reasons(measured: dict[str, Measured], min_ratio: float) -> tuple[str, ...]:

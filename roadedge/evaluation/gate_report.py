@@ -20,11 +20,20 @@ Interval = tuple[float, float]
 
 
 @dataclass(frozen=True, slots=True)
+class PlaceLoss:
+    """One place, as `SET: PLACE`, and its IoU by the reference and by the candidate."""
+
+    place: str
+    before: float
+    after: float
+
+
+@dataclass(frozen=True, slots=True)
 class Measured:
     """One candidate in one condition against the reference. Fractions; the intervals are 95 %, None with one place.
 
     `agreement` is the share of mask pixels that equal the reference's; `not_finite` counts samples with NaN or infinity
-    in their logits.
+    in their logits. `worst` are the places that lost the most to the sum, the worst first.
     """
 
     g_iou: float
@@ -34,6 +43,7 @@ class Measured:
     ratio_interval: Interval | None
     agreement: float
     not_finite: int
+    worst: tuple[PlaceLoss, ...] = ()
 
     @property
     def kept(self) -> float:
@@ -156,6 +166,19 @@ class GateResult:
                 written.append(mark_passed(one.model, table))
         return written
 
+    def mark_as(self, label: str, model: Path) -> Path:
+        """Write the verdict on `label` into another file of the same scales, which was not measured itself.
+
+        Returns:
+            The sidecar.
+
+        Raises:
+            as `mark`.
+        """
+        one = self.verdict(label)
+        table = {**self.table_of(label), "measured_file": one.model.name}
+        return mark_rejected(model, "; ".join(one.reasons), table) if one.reasons else mark_passed(model, table)
+
     def to_dict(self) -> dict[str, Any]:
         """The document for `--json` and for benchmarks."""
         return {
@@ -233,6 +256,7 @@ def gate_lines(result: GateResult) -> list[str]:
     lines += [*result.notes, *speed_lines(result)]
     for one in result.verdicts:
         lines += [f"{one.label} rejected: {reason}" for reason in one.reasons]
+        lines += _worst_lines(one, result.min_ratio)
     return lines
 
 
@@ -271,9 +295,23 @@ def gate_markdown(result: GateResult) -> str:
     return "\n".join([f"# {headline(result).capitalize()}", "", *table, "", lines, "", made, ""])
 
 
+def _worst_lines(one: Verdict, min_ratio: float) -> list[str]:
+    """Where a rejected candidate lost the most: one ruined place and a loss everywhere call for different cures."""
+    lines = []
+    for name, found in one.measured.items():
+        if found.kept < min_ratio and found.worst:
+            places = "; ".join(f"{w.place} IoU {100 * w.before:.1f} → {100 * w.after:.1f}" for w in found.worst)
+            lines.append(f"  {name}: most was lost at {places}")
+    return lines
+
+
 def write_gate(result: GateResult, path: Path) -> list[Path]:
-    """Write `path` with the suffixes .json and .md, each whole or not at all; raises OutputError."""
-    stem = path.with_suffix("") if path.suffix in (".json", ".md") else path
+    """Write `path`.json and `path`.md, in a folder gate.json and gate.md, each whole or not at all.
+
+    Raises:
+        OutputError: one cannot be written.
+    """
+    stem = path / "gate" if path.is_dir() else path.with_suffix("") if path.suffix in (".json", ".md") else path
     files = [stem.with_name(f"{stem.name}{suffix}").resolve() for suffix in (".json", ".md")]
     write_json(files[0], result.to_dict())
     write_text(files[1], gate_markdown(result))

@@ -154,6 +154,12 @@ def test_losses_too_small_to_be_seen_alone_are_found_by_their_noise() -> None:
     assert predicted_loss(found, kept) == pytest.approx(0.1 * 0.3159, rel=0.01)
 
 
+def test_small_gains_make_up_for_small_losses_since_both_are_chance() -> None:
+    found = made(a=(0.004, 30), b=(-0.004, 30), c=(0.003, 30), d=(-0.003, 30))
+    free = dataclasses.replace(found, everything=dataclasses.replace(found.everything, loss=0.0))
+    assert auto_keep_float(free, budget=0.001) == ()
+
+
 def test_a_network_that_loses_nothing_keeps_nothing_float() -> None:
     found = made(a=(0.0, 40), b=(0.0, 40))
     free = dataclasses.replace(found, everything=dataclasses.replace(found.everything, loss=-0.01))

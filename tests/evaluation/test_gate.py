@@ -87,8 +87,8 @@ def test_the_error_names_candidate_condition_and_figures_and_ends_with_5(bench: 
 
 
 def test_the_lower_end_decides_not_the_mean(bench: Bench) -> None:
-    class LosesOne(Faulty):
-        """Blind on one sample of six."""
+    class LosesTwo(Faulty):
+        """Half blind on the two samples of six whose road lies at the bottom."""
 
         def _run(self, feeds: Feeds, logits: bool) -> Feeds:
             out = super()._run(feeds, logits)
@@ -96,13 +96,16 @@ def test_the_lower_end_decides_not_the_mean(bench: Bench) -> None:
                 out["probability"][..., -16:] = 0
             return out
 
-    mean = bench(FP32=Faulty(), INT8=LosesOne()).verdict("INT8").measured["clear"]
+    found = bench(FP32=Faulty(), INT8=LosesTwo())
+    mean = found.verdict("INT8").measured["clear"]
+    assert [worst.place for worst in mean.worst] == ["bright: t4", "bright: t5"]
+    assert "  clear: most was lost at bright: t4 IoU 100.0 → " in "\n".join(gate_lines(found))
     assert mean.ratio_interval is not None
     assert mean.ratio_interval[0] < mean.ratio
     between = (mean.ratio_interval[0] + mean.ratio) / 2
-    assert not bench(between, FP32=Faulty(), INT8=LosesOne()).passed("INT8")
+    assert not bench(between, FP32=Faulty(), INT8=LosesTwo()).passed("INT8")
     assert (
-        bench(mean.ratio_interval[0] - 1e-6, FP32=Faulty(), INT8=LosesOne()).verdict("INT8").measured["clear"].kept > 0
+        bench(mean.ratio_interval[0] - 1e-6, FP32=Faulty(), INT8=LosesTwo()).verdict("INT8").measured["clear"].kept > 0
     )
 
 
@@ -203,6 +206,8 @@ def test_the_table_has_a_column_for_each_candidate_and_survives_json_and_markdow
     document = json.loads(written[0].read_text())
     assert [one["verdict"] for one in document["candidates"]] == ["passed", "passed", "rejected"]
     assert str(tmp_path) not in written[0].read_text()
+    assert [path.name for path in write_gate(found, tmp_path / "out")] == ["gate.json", "gate.md"]
+    assert (tmp_path / "out" / "gate.json").exists()
 
 
 def test_labels_come_from_the_files_or_from_the_user(tmp_path: Path) -> None:

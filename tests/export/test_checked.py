@@ -13,6 +13,7 @@ import torch
 import roadedge.export.precision
 from roadedge.cli import main
 from roadedge.errors import UsageError
+from roadedge.evaluation.gate import parse_candidates, run_gate
 from roadedge.export.checked import float_checkpoint, labelled
 from roadedge.export.parity import TOLERANCES, Tolerance
 from roadedge.models.blocks import RoadNet
@@ -181,3 +182,17 @@ def test_a_quantized_checkpoint_is_judged_against_the_float_one_beside_it(place:
     assert float_checkpoint(place / "all.int8.pt") == place / "all.pt"
     with pytest.raises(UsageError, match="--no-gate"):
         float_checkpoint(place / "other.int8.pt")
+
+
+def test_a_sibling_of_the_same_scales_gets_the_same_mark(place: Path, damage: None) -> None:
+    assert run(*EXPORT, "--no-gate") == 0
+    assert run(*EXPORT, "--fp16", "--no-gate") == 0
+    shutil.copy("out/all.fp16.onnx", "out/twin.onnx")
+    shutil.copy("out/all.fp16.onnx.json", "out/twin.onnx.json")
+    found = run_gate(parse_candidates(["out/all.onnx", "out/all.fp16.onnx"]), ["data"], rounds=0)
+    found.mark_as("FP16", Path("out/twin.onnx"))
+    stated = read_sidecar("out/twin.onnx")
+    assert stated is not None
+    assert stated[1]["gate"]["verdict"] == "rejected"
+    assert stated[1]["gate"]["measured_file"] == "all.fp16.onnx"
+    assert run("infer", "out/twin.onnx", "data/image/t0.png", "-o", "a") == 5
