@@ -109,11 +109,11 @@ def build_engine(
     """
     order = _ordered(Path(onnx), target, output, options or BuildOptions(), library, device)
     place, source = order.place, order.source
-    found, replaced = existing_engine(place, order.key, order.options.overwrite)
-    if found is not None:
-        size = place.stat().st_size
-        return EngineResult(place, sidecar_path(place), found, size, True, "", "when it was built", source.findings, ())
-    place_onnx(source, place.parent, order.options.overwrite)
+    there = existing_engine(place, order.key, order.options.overwrite)
+    if there.facts is not None:
+        size, sidecar = place.stat().st_size, sidecar_path(place)
+        return EngineResult(place, sidecar, there.facts, size, True, "", "when it was built", source.findings, ())
+    place_onnx(source, place.parent, there, order.options.overwrite)
     cache = _cache_path(order)
     wanted = _plan_options(order, cache)
     with parsable(source, float_weights=order.release[:2] == WEAK) as file:
@@ -138,7 +138,7 @@ def build_engine(
         facts,
         len(plan.engine),
         False,
-        replaced,
+        there.replaced,
         proof["checked"],
         source.findings,
         plan.warnings,

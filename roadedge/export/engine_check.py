@@ -10,6 +10,7 @@ from roadedge.export.parity import Tolerance, compare, parity_samples
 from roadedge.runners import open_runner
 from roadedge.runners.device import Device
 from roadedge.runners.engine_facts import EngineFacts
+from roadedge.spec import read_sidecar
 
 NOT_RUN = "not compared with its ONNX file"
 # A Q/DQ graph rounds between float and int8 at every layer: a last bit that differs may move a value by one step.
@@ -35,8 +36,6 @@ def agreement(engine: Path, onnx: Path, facts: EngineFacts, device: Device, want
     why = "--no-check was given" if not wanted else _why_not(facts, device)
     if why:
         return {"parity": [], "checked": f"{NOT_RUN}: {why}"}
-    from roadedge.spec import read_sidecar
-
     stated = read_sidecar(engine)
     if stated is None:
         raise EnvironmentFault(f"{engine} has lost its sidecar while it was built; build it again")
@@ -44,7 +43,7 @@ def agreement(engine: Path, onnx: Path, facts: EngineFacts, device: Device, want
     with open_runner(onnx, "onnxruntime", accept_rejected=True) as reference:
         with open_runner(engine, facts.runtime, accept_rejected=True) as candidate:
             table = compare(reference, candidate, spec, parity_samples(spec))
-    table.check(TOLERANCES[facts.precision_effective.split("+")[0]])
+    table.check(TOLERANCES.get(facts.precision_effective.split("+")[0], TOLERANCES["fp16"]))
     return {"parity": [table.to_dict()], "checked": f"compared with its ONNX file on {len(table.rows)} samples"}
 
 

@@ -9,6 +9,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -42,14 +43,23 @@ def engine_key(parts: dict[str, Any]) -> str:
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
-def existing_engine(engine: Path, key: str, overwrite: bool) -> tuple[EngineFacts | None, str]:
-    """The facts of an engine that lies there and has this key; else why it is built again, empty where none lies there.
+@dataclass(frozen=True, slots=True)
+class Existing:
+    """What lies where an engine shall be: its facts where its key fits; else why it is built again, if at all."""
+
+    facts: EngineFacts | None = None
+    replaced: str = ""
+    onnx_sha256: str = ""  # what the engine that lies there was built of
+
+
+def existing_engine(engine: Path, key: str, overwrite: bool) -> Existing:
+    """Look at what lies there; an engine is taken by its key, never by its name.
 
     Raises:
-        OutputError: what lies there is no engine of ours, and must not be replaced.
+        OutputError: it is no engine of ours, and must not be replaced.
     """
     if not engine.exists():
-        return None, ""
+        return Existing()
     try:
         stated = read_sidecar(engine)
     except ModelFileError as error:
@@ -57,17 +67,20 @@ def existing_engine(engine: Path, key: str, overwrite: bool) -> tuple[EngineFact
             raise OutputError(f"{error}; give --overwrite to build {engine} again") from error
         stated = None
     if overwrite:
-        return None, "--overwrite was given"
+        return Existing(replaced="--overwrite was given")
     if stated is None or ENGINE_KEY not in stated[1]:
         raise OutputError(f"{engine} is there already and has no sidecar of an engine; give --overwrite, or another -o")
-    provenance = stated[1]
-    if provenance.get(KEY) == key:
-        return EngineFacts.from_dict(provenance[ENGINE_KEY]), ""
-    return None, "it was built of another file, or for another TensorRT, GPU, shape or option"
+    facts = EngineFacts.from_dict(stated[1][ENGINE_KEY])
+    if stated[1].get(KEY) == key:
+        return Existing(facts)
+    why = "it was built of another file, or for another TensorRT, GPU, shape or option"
+    return Existing(None, why, facts.onnx_sha256)
 
 
-def place_onnx(source: Source, folder: Path, overwrite: bool) -> None:
+def place_onnx(source: Source, folder: Path, existing: Existing, overwrite: bool) -> None:
     """Put the ONNX file and its sidecar beside the engine, which is built again from them.
+
+    A file of that name goes where it is what the engine that is being replaced was built of.
 
     Raises:
         OutputError: another file of that name lies there.
@@ -75,7 +88,7 @@ def place_onnx(source: Source, folder: Path, overwrite: bool) -> None:
     there = folder / source.path.name
     if there.resolve() == source.path.resolve():
         return
-    if there.exists() and sha256_of(there) != source.sha256 and not overwrite:
+    if there.exists() and not overwrite and sha256_of(there) not in (source.sha256, existing.onnx_sha256):
         raise OutputError(f"{there} is there already and is another file; give --overwrite, or another -o/--output")
     for origin in (source.path, sidecar_path(source.path)):
         if origin.is_file():

@@ -115,15 +115,30 @@ def test_a_stale_engine_is_built_again_and_that_is_said(build: Build, change: di
     assert again.replaced
 
 
-def test_an_engine_of_another_file_of_the_same_name_is_not_picked_up(
+def test_an_onnx_file_of_the_same_name_that_is_not_ours_stays(
     build: Build, artefacts: Artefacts, tmp_path: Path
 ) -> None:
-    build()
+    (tmp_path / "out").mkdir()
+    shutil.copy(artefacts.fp16, tmp_path / "out")
     other = tmp_path / "other" / artefacts.fp16.name
     other.parent.mkdir()
     shutil.copy(artefacts.fp32, other)
     with pytest.raises(OutputError, match="is another file"):
         build(other, library=Fake(layers=[layer(Kind.CONVOLUTION, [], tensor("y", Kind.FLOAT))]))
+
+
+def test_a_new_export_of_the_same_name_replaces_the_engine_and_its_onnx_file(
+    build: Build, artefacts: Artefacts, tmp_path: Path
+) -> None:
+    build()
+    newer = tmp_path / "newer" / artefacts.fp16.name
+    newer.parent.mkdir()
+    model = onnx.load(artefacts.fp16)
+    model.doc_string = "trained longer"
+    onnx.save(model, newer)
+    again = build(newer)
+    assert (again.reused, again.facts.onnx_sha256) == (False, sha256_of(newer))
+    assert sha256_of(again.engine.with_name(newer.name)) == sha256_of(newer)
 
 
 def test_what_is_no_engine_of_ours_stays(build: Build, tmp_path: Path) -> None:
