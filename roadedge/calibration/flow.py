@@ -100,7 +100,7 @@ def canonical(weight: str) -> str:
     name = weight
     for outer in OUTER:
         name = name.removeprefix(outer)
-    return re.sub(r"_int8(_\d+)?$", "", name).removesuffix(".weight")
+    return re.sub(r"_(int8(_\d+)?|quantized)$", "", name).removesuffix(".weight")
 
 
 def _kind(node: onnx.NodeProto, values: tuple[str, ...]) -> str:

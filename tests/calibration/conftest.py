@@ -18,3 +18,8 @@ def own(tmp_path_factory: pytest.TempPathFactory) -> onnx.ModelProto:
 @pytest.fixture(scope="session")
 def foreign(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return foreign_file(tmp_path_factory.mktemp("foreign") / "theirs.onnx")
+
+
+@pytest.fixture(scope="session")
+def cmipnet(tmp_path_factory: pytest.TempPathFactory) -> onnx.ModelProto:
+    return own_graph(tmp_path_factory.mktemp("cmipnet") / "cmipnet.onnx", "cmipnet")
