@@ -181,6 +181,7 @@ class FakeMemory(DeviceMemory):
 
     def begin_capture(self, stream: Any) -> None:
         self.call("begin_capture")
+        assert not self.gpu.queue, "the run before a capture must be over"
         self.gpu.drawing = []
 
     def end_capture(self, stream: Any) -> Any:

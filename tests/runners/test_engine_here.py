@@ -14,7 +14,7 @@ import pytest
 
 from roadedge.cli import main
 from roadedge.errors import EngineIncompatibleError, EnvironmentFault, MissingExtraError, UsageError
-from roadedge.runners import open_runner
+from roadedge.runners import engine_runner, open_runner
 from roadedge.runners.base import Requested
 from roadedge.runners.device import Device
 from roadedge.runners.device_memory import DeviceMemory
@@ -24,7 +24,20 @@ from roadedge.runners.engine_runner import TensorRtRunner, open_engine
 from roadedge.runners.face import Port
 from roadedge.spec import read_sidecar, sha256_of, write_sidecar
 from tests.export.artefacts import SIZE, Artefacts, noise
-from tests.runners.fake_gpu import FakeContext, FakeEngine, FakeLogger, FakeMemory, FakeRuntime, Gpu, write_engine
+from tests.runners.fake_gpu import (
+    ORIN,
+    FakeContext,
+    FakeEngine,
+    FakeLogger,
+    FakeMemory,
+    FakeRuntime,
+    Gpu,
+    expected,
+    fake_module,
+    frames,
+    tensors,
+    write_engine,
+)
 
 HAS_GPU = Device.here().gpu is not None
 no_gpu = pytest.mark.skipif(HAS_GPU, reason="this machine has a GPU; what is said without one cannot be tested")
@@ -159,6 +172,49 @@ def test_an_engine_of_the_other_tensorrt_names_its_own(engine: Path) -> None:
 def test_an_engine_takes_no_threads(engine: Path) -> None:
     with pytest.raises(UsageError, match="leave --threads out"):
         open_engine(engine, Requested(threads=2))
+
+
+# Through the front door, with a GPU of make-believe behind it
+
+
+@pytest.fixture
+def gpu(monkeypatch: pytest.MonkeyPatch) -> Gpu:
+    """A machine with the fake GPU and the fake TensorRT."""
+    gpu, here = Gpu(), ORIN
+    monkeypatch.setattr(Device, "here", classmethod(lambda cls: here))
+    monkeypatch.setattr(engine_runner, "runtime_module", lambda runtime: fake_module(gpu, tensors()))
+    monkeypatch.setattr(engine_runner, "open_memory", lambda cuda: FakeMemory(gpu))
+    return gpu
+
+
+@pytest.mark.parametrize("backend", ["auto", "tensorrt"])
+def test_an_engine_is_opened_like_any_model(gpu: Gpu, tmp_path: Path, backend: str) -> None:
+    engine = write_engine(tmp_path)
+    with open_runner(engine.path, backend) as runner:
+        assert (runner.infer(frames(2))["probability"] == expected(frames(2))).all()
+        assert (runner.name, runner.requested.backend) == ("tensorrt", backend)
+    assert not gpu.live
+
+
+def test_info_says_that_it_loads(gpu: Gpu, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["info", str(write_engine(tmp_path).path)]) == 0
+    assert (
+        "loads here: tensorrt 10.3.0, Orin (compute capability 8.7), computes in int8+fp16" in capsys.readouterr().out
+    )
+    assert not gpu.live
+
+
+def test_infer_records_what_was_asked_and_what_ran(
+    gpu: Gpu, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    engine = write_engine(tmp_path)
+    command = ["infer", str(engine.path), "synth:96x64@20", "--max-frames", "3", "-o", str(tmp_path / "run"), "--json"]
+    assert main(command) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["runner"]["backend"] == "tensorrt"
+    assert told["runner"]["requested"]["backend"] == "auto"
+    assert told["runner"]["device"] == "Orin (compute capability 8.7)"
+    assert not gpu.live
 
 
 # `roadedge info`
