@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from roadedge.evaluation.settings import EvalSettings
 
 WINDOWS = 8  # of the built-in city: enough to find a broken file, quick enough for every export
+START = "start.pt"  # of a fine-tuning
 LABELS = {"fp32": "FP32", "fp16": "FP16", "int8": "INT8", "int8-fp16": "INT8+FP16"}
 
 
@@ -59,7 +60,7 @@ def gate_export(
 
 
 def float_checkpoint(checkpoint: Path) -> Path:
-    """The float checkpoint that a quantized one came from: the file of its name without `.int8` beside it.
+    """The float checkpoint that a quantized one came from: of its name without `.int8`, or what its run started from.
 
     Raises:
         UsageError: there is none.
@@ -67,12 +68,14 @@ def float_checkpoint(checkpoint: Path) -> Path:
     if not checkpoint.stem.endswith(".int8"):
         return checkpoint
     path = checkpoint.with_name(f"{checkpoint.stem.removesuffix('.int8')}.pt")
-    if not path.is_file():
-        raise UsageError(
-            f"{checkpoint.name} is judged against its float checkpoint, and {path} is not there; put it there, or give "
-            "--no-gate"
-        )
-    return path
+    known = (path, checkpoint.with_name("qat") / START)  # beside it, or in the folder that `roadedge quantize` left
+    for one in known:
+        if one.is_file():
+            return one
+    raise UsageError(
+        f"{checkpoint.name} is judged against its float checkpoint, and {path} is not there; put it there, or give "
+        "--no-gate"
+    )
 
 
 def labelled(data: str | Path | None, spec: ModelSpec) -> tuple[str | Path, EvalSettings]:

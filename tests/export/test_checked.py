@@ -14,13 +14,14 @@ import roadedge.export.precision
 from roadedge.cli import main
 from roadedge.errors import UsageError
 from roadedge.evaluation.gate import parse_candidates, run_gate
+from roadedge.export import export_model
 from roadedge.export.checked import float_checkpoint, labelled
 from roadedge.export.parity import TOLERANCES, Tolerance
 from roadedge.models.blocks import RoadNet
 from roadedge.models.checkpoint import save_network
 from roadedge.spec import ModelSpec, read_sidecar, sha256_of, sidecar_path
 from tests.evaluation.bright_roads import write_data_set
-from tests.export.artefacts import network
+from tests.export.artefacts import network, samples
 
 
 @pytest.fixture
@@ -28,10 +29,14 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A working folder with labelled data and a checkpoint that takes all for road: a third of that is right."""
     monkeypatch.chdir(tmp_path)
     write_data_set(tmp_path / "data", (2, 20, 40))
+    save_network(tmp_path / "all.pt", takes_all_for_road(), {})
+    return tmp_path
+
+
+def takes_all_for_road() -> RoadNet:
     net = network(gsd_m=None, gsd_band_m=None)
     torch.nn.init.constant_(net.get_parameter("head.bias"), 50.0)
-    save_network(tmp_path / "all.pt", net, {})
-    return tmp_path
+    return net
 
 
 def run(*arguments: str) -> int:
@@ -47,12 +52,35 @@ def blind(net: RoadNet) -> RoadNet:
     return half  # type: ignore[no-any-return]
 
 
+def ruin(patch: pytest.MonkeyPatch) -> None:
+    """An FP16 export that ruins the network, and a parity check that lets it through."""
+    patch.setattr(roadedge.export.precision, "_honest", roadedge.export.precision.halved, raising=False)
+    patch.setattr(roadedge.export.precision, "halved", blind)
+    patch.setitem(TOLERANCES, "fp16", Tolerance(100.0, 0.0))
+
+
 @pytest.fixture
 def damage(monkeypatch: pytest.MonkeyPatch) -> None:
-    """An FP16 export that ruins the network, and a parity check that lets it through."""
-    monkeypatch.setattr(roadedge.export.precision, "_honest", roadedge.export.precision.halved, raising=False)
-    monkeypatch.setattr(roadedge.export.precision, "halved", blind)
-    monkeypatch.setitem(TOLERANCES, "fp16", Tolerance(100.0, 0.0))
+    ruin(monkeypatch)
+
+
+@pytest.fixture(scope="module")
+def unjudged(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a good FP32 graph and a ruined FP16 one, written once and never judged."""
+    folder = tmp_path_factory.mktemp("unjudged")
+    save_network(folder / "all.pt", takes_all_for_road(), {})
+    with pytest.MonkeyPatch.context() as patch:
+        ruin(patch)
+        for precision in ("fp32", "fp16"):
+            export_model(folder / "all.pt", folder / "out", precision, (64, 64), samples=samples())
+    return folder / "out"
+
+
+@pytest.fixture
+def pair(place: Path, unjudged: Path) -> Path:
+    """Copies of them in the working folder."""
+    shutil.copytree(unjudged, place / "out")
+    return place
 
 
 EXPORT = ("export", "all.pt", "--size", "64", "--data", "data", "-o", "out")
@@ -97,10 +125,7 @@ def test_as_json_the_verdict_and_the_digest_of_the_marked_file_are_in_the_docume
     assert document["sha256"] == sha256_of("out/all.fp16.onnx")
 
 
-def test_an_export_that_nobody_judged_says_so_afterwards(
-    place: Path, damage: None, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert run(*EXPORT, "--fp16", "--no-gate") == 0
+def test_an_export_that_nobody_judged_says_so_afterwards(pair: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run("info", "out/all.fp16.onnx") == 0
     assert "accuracy gate: never measured" in capsys.readouterr().out
 
@@ -115,12 +140,7 @@ def test_the_fp32_graph_is_its_own_reference(place: Path, capsys: pytest.Capture
     assert "accuracy gate: passed, semi-synthetic; G_IoU (against FP32): clear" in capsys.readouterr().out
 
 
-def test_the_gate_as_a_command_marks_only_when_asked(
-    place: Path, damage: None, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert run(*EXPORT, "--no-gate") == 0
-    assert run(*EXPORT, "--fp16", "--no-gate") == 0
-    capsys.readouterr()
+def test_the_gate_as_a_command_marks_only_when_asked(pair: Path, capsys: pytest.CaptureFixture[str]) -> None:
     command = (
         "gate",
         "out/all.onnx",
@@ -139,9 +159,9 @@ def test_the_gate_as_a_command_marks_only_when_asked(
     assert run(*command, "--mark", "-o", "figures/gate") == 5
     printed = capsys.readouterr()
     assert "INT8-PTQ (all.fp16.onnx): clear" in printed.err
-    assert f"marked {sidecar_path('out/all.fp16.onnx')}" in printed.err.replace(f"{place}/", "")
-    assert (place / "figures" / "gate.json").exists()
-    assert "| verdict | reference | REJECTED |" in (place / "figures" / "gate.md").read_text()
+    assert f"marked {sidecar_path('out/all.fp16.onnx')}" in printed.err.replace(f"{pair}/", "")
+    assert (pair / "figures" / "gate.json").exists()
+    assert "| verdict | reference | REJECTED |" in (pair / "figures" / "gate.md").read_text()
     assert run(*command, "--json") == 5
     assert json.loads(capsys.readouterr().out)["kind"] == "accuracy gate"
 
@@ -182,11 +202,12 @@ def test_a_quantized_checkpoint_is_judged_against_the_float_one_beside_it(place:
     assert float_checkpoint(place / "all.int8.pt") == place / "all.pt"
     with pytest.raises(UsageError, match="--no-gate"):
         float_checkpoint(place / "other.int8.pt")
+    (place / "qat").mkdir()
+    shutil.copy(place / "all.pt", place / "qat" / "start.pt")
+    assert float_checkpoint(place / "other.int8.pt") == place / "qat" / "start.pt"
 
 
-def test_a_sibling_of_the_same_scales_gets_the_same_mark(place: Path, damage: None) -> None:
-    assert run(*EXPORT, "--no-gate") == 0
-    assert run(*EXPORT, "--fp16", "--no-gate") == 0
+def test_a_sibling_of_the_same_scales_gets_the_same_mark(pair: Path) -> None:
     shutil.copy("out/all.fp16.onnx", "out/twin.onnx")
     shutil.copy("out/all.fp16.onnx.json", "out/twin.onnx.json")
     found = run_gate(parse_candidates(["out/all.onnx", "out/all.fp16.onnx"]), ["data"], rounds=0)
