@@ -63,9 +63,9 @@ def test_an_engine_that_does_not_agree_is_an_error(
     monkeypatch: pytest.MonkeyPatch,
     damage: str,
 ) -> None:
-    opened: Any = engine_check.open_runner
+    opened: Any = vars(engine_check)["open_runner"]
 
-    def broken(model: Path, backend: str, accept_rejected: bool) -> Runner:
+    def broken(model: Path, backend: str, accept_rejected: bool) -> Any:
         runner = opened(model, backend, accept_rejected)
         if backend == "tensorrt":
             infer = runner.infer
