@@ -14,7 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from roadedge.calibration.flow import KINDS, MOVES, constants_of
-from roadedge.calibration.insert import forget_unread, replace_nodes, scales_by_reader, with_stored_constants
+from roadedge.calibration.insert import scales_by_reader
+from roadedge.calibration.surgery import forget_unread, replace_nodes, with_stored_constants
 from roadedge.errors import ExportError
 
 if TYPE_CHECKING:

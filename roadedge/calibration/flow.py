@@ -110,8 +110,12 @@ def _kind(node: onnx.NodeProto, values: tuple[str, ...]) -> str:
         return "add"
     if node.op_type == "Concat":
         return "concat"
-    moves = node.op_type in MOVES or (node.op_type == "Resize" and _mode(node) == "nearest")
-    return "pass" if moves and node.input[0] in values else "other"
+    return "pass" if moves(node) and node.input[0] in values else "other"
+
+
+def moves(node: onnx.NodeProto) -> bool:
+    """Whether a node hands values on without changing them."""
+    return node.op_type in MOVES or (node.op_type == "Resize" and _mode(node) == "nearest")
 
 
 def _mode(node: onnx.NodeProto) -> str:

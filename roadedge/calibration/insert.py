@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from roadedge.calibration.flow import KINDS, constants_of, makers_of, steps_and_nodes, weight_of_node
+from roadedge.calibration.flow import KINDS, makers_of, moves, steps_and_nodes, weight_of_node
+from roadedge.calibration.surgery import (
+    forget_unread,
+    quantized,
+    replace_nodes,
+    spread,
+    store,
+    stored_weights,
+    with_stored_constants,
+)
 from roadedge.errors import ModelFileError, SpecMismatchError
 from roadedge.models.placement import Placement, scale_of
 
@@ -131,7 +139,7 @@ def int8_weights(model: onnx.ModelProto) -> onnx.ModelProto:
         if key not in written:
             taken = sum(one == source for one, _ in written)
             written[key] = f"{source}_int8" + (f"_{taken + 1}" if taken else "")
-            _store(out.graph, written[key], quantized(stored[source], scale, _axis(quantize)))
+            store(out.graph, written[key], quantized(stored[source], scale, _axis(quantize)))
         node.input[0] = written[key]
     forget_unread(out.graph)
     return out
@@ -147,9 +155,9 @@ def float_weights(model: onnx.ModelProto) -> onnx.ModelProto:
     for node in out.graph.node:
         if node.op_type == "DequantizeLinear" and node.input[0] in stored:
             name, scale, axis = node.input[0], stored[node.input[1]], _axis(node)
-            shape = _spread(scale, stored[name].ndim, axis)
+            shape = spread(scale, stored[name].ndim, axis)
             plain = name.removesuffix("_int8") if name.endswith("_int8") else f"{name}_float"
-            _store(out.graph, plain, (stored[name].astype(np.float32) * shape).astype(scale.dtype))
+            store(out.graph, plain, (stored[name].astype(np.float32) * shape).astype(scale.dtype))
             quantize = onnx.helper.make_node(
                 "QuantizeLinear",
                 [plain, *node.input[1:]],
@@ -165,52 +173,6 @@ def float_weights(model: onnx.ModelProto) -> onnx.ModelProto:
     return out
 
 
-def quantized(weight: NDArray[Any], scale: NDArray[Any], axis: int = 0) -> NDArray[np.int8]:
-    """int8 as ONNX defines it: x / scale, rounded to the even of two neighbours, clipped."""
-    shape = _spread(scale, weight.ndim, axis)
-    with np.errstate(over="ignore"):
-        out: NDArray[np.int8] = np.clip(np.rint(weight / shape), -128, 127).astype(np.int8)
-    return out
-
-
-def stored_weights(model: onnx.ModelProto) -> dict[str, NDArray[Any]]:
-    """The initializers and constants of a graph as arrays."""
-    from onnx import numpy_helper
-
-    found = {one.name: numpy_helper.to_array(one) for one in model.graph.initializer}
-    for node in model.graph.node:
-        if node.op_type == "Constant" and node.attribute[0].name == "value":
-            found[node.output[0]] = numpy_helper.to_array(node.attribute[0].t)
-    return found
-
-
-def with_stored_constants(model: onnx.ModelProto) -> onnx.ModelProto:
-    """A copy in which each Constant node is an initializer, and no weight hides behind an Identity."""
-    import onnx
-    from onnx import numpy_helper
-
-    out = onnx.ModelProto()
-    out.CopyFrom(model)
-    returned = {port.name for port in out.graph.output}
-    renamed: dict[str, str] = {}
-    constant = constants_of(out)
-    nodes = []
-    for node in out.graph.node:
-        node.input[:] = [renamed.get(name, name) for name in node.input]
-        if node.op_type == "Constant":
-            array = numpy_helper.to_array(node.attribute[0].t) if node.attribute[0].name == "value" else None
-            if array is None:
-                value = onnx.helper.get_attribute_value(node.attribute[0])
-                array = np.asarray(value, np.float32 if node.attribute[0].name.startswith("value_float") else np.int64)
-            _store(out.graph, node.output[0], array)
-        elif node.op_type == "Identity" and node.input[0] in constant and node.output[0] not in returned:
-            renamed[node.output[0]] = node.input[0]
-        else:
-            nodes.append(node)
-    replace_nodes(out.graph, nodes)
-    return out
-
-
 def _int8_weight(
     graph: onnx.GraphProto, node: onnx.NodeProto, name: str, weight: NDArray[Any], scale: NDArray[np.float32], step: str
 ) -> onnx.NodeProto:
@@ -220,10 +182,10 @@ def _int8_weight(
     per_channel = len(scale) > 1 or (node.op_type == "Conv" and weight.shape[0] == 1)
     suffix = step.partition("#")[2]
     if not suffix:  # a second reading of the same weight shares the tensors of the first
-        _store(graph, f"{name}_int8", quantized(weight, scale if per_channel else scale.reshape(())))
+        store(graph, f"{name}_int8", quantized(weight, scale if per_channel else scale.reshape(())))
         zero = np.zeros(len(scale) if per_channel else (), np.int8)
-        _store(graph, f"{name}_scale", scale if per_channel else scale.reshape(()))
-        _store(graph, f"{name}_zero", zero)
+        store(graph, f"{name}_scale", scale if per_channel else scale.reshape(()))
+        store(graph, f"{name}_zero", zero)
     output = f"{name}_dequantized{suffix}"
     node.input[1] = output
     reads = [f"{name}_int8", f"{name}_scale", f"{name}_zero"]
@@ -236,8 +198,8 @@ def _int8_weight(
 def _pair(graph: onnx.GraphProto, value: str, scale: float) -> list[onnx.NodeProto]:
     from onnx import helper
 
-    _store(graph, f"{value}_scale", np.asarray(scale, np.float32))
-    _store(graph, f"{value}_zero", np.asarray(0, np.int8))
+    store(graph, f"{value}_scale", np.asarray(scale, np.float32))
+    store(graph, f"{value}_zero", np.asarray(0, np.int8))
     rest = [f"{value}_scale", f"{value}_zero"]
     return [
         helper.make_node("QuantizeLinear", [value, *rest], [f"{value}_quantized"], f"{value}/quantize"),
@@ -260,40 +222,10 @@ def _lay_out(graph: onnx.GraphProto, before: dict[str, list[Any]], behind: dict[
     replace_nodes(graph, nodes)
 
 
-def replace_nodes(graph: onnx.GraphProto, nodes: Sequence[onnx.NodeProto]) -> None:
-    """Let a graph consist of these nodes, which may be its own."""
-    import onnx
-
-    kept = [onnx.NodeProto.FromString(node.SerializeToString()) for node in nodes]
-    del graph.node[:]
-    graph.node.extend(kept)
-
-
-def forget_unread(graph: onnx.GraphProto) -> None:
-    """Take out nodes of weights and stored tensors that nobody reads any more."""
-    returned = {port.name for port in graph.output}
-    while True:
-        read = {name for node in graph.node for name in node.input} | returned
-        kept = [node for node in graph.node if any(name in read for name in node.output)]
-        if len(kept) == len(graph.node):
-            break
-        replace_nodes(graph, kept)
-    stored = [one for one in graph.initializer if one.name in read]
-    if len(stored) < len(graph.initializer):
-        copies = [type(one).FromString(one.SerializeToString()) for one in stored]
-        del graph.initializer[:]
-        graph.initializer.extend(copies)
-
-
-def _store(graph: onnx.GraphProto, name: str, array: NDArray[Any]) -> None:
-    from onnx import numpy_helper
-
-    if name not in {one.name for one in graph.initializer}:
-        graph.initializer.append(numpy_helper.from_array(np.asarray(array, order="C"), name))
-
-
 def _scale_behind(value: str, makers: dict[str, Any], stored: dict[str, NDArray[Any]]) -> NDArray[Any] | None:
     maker = makers.get(value)
+    while maker is not None and (maker.op_type == "Concat" or moves(maker)):  # what is moved keeps its scale
+        maker = makers.get(maker.input[0])
     if maker is None or maker.op_type != "DequantizeLinear":
         return None
     if maker.input[1] not in stored:
@@ -303,11 +235,3 @@ def _scale_behind(value: str, makers: dict[str, Any], stored: dict[str, NDArray[
 
 def _axis(node: onnx.NodeProto) -> int:
     return next((a.i for a in node.attribute if a.name == "axis"), 1)
-
-
-def _spread(scale: NDArray[Any], sides: int, axis: int) -> NDArray[Any]:
-    if scale.size == 1:
-        return scale.reshape(())
-    shape = [1] * sides
-    shape[axis] = -1
-    return scale.reshape(shape)

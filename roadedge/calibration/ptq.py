@@ -13,16 +13,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from roadedge.atomic import write_bytes
-from roadedge.calibration.cache import CacheKey, read_cache, write_cache
-from roadedge.calibration.emissions import LARGEST_HALF, compare_scales, half_remainder, raised
+from roadedge.calibration.cache import CacheKey, write_cache
+from roadedge.calibration.emissions import LARGEST_HALF, compare_scales, half_remainder
 from roadedge.calibration.flow import ends_of, flow_of
-from roadedge.calibration.insert import Scales, check_float, insert_qdq, weight_scales
-from roadedge.calibration.observe import observe, tracked
+from roadedge.calibration.insert import insert_qdq
+from roadedge.calibration.measure import check_samples, face_of_file, load_float, measurable, measure, scales_for
 from roadedge.calibration.ranges import parse_method
-from roadedge.calibration.samples import CalibrationList, feeds_of, samples_of
+from roadedge.calibration.samples import CalibrationList, samples_of
 from roadedge.environment import environment
-from roadedge.errors import DataError, ExportError, MissingExtraError, ModelFileError, OutputError, UsageError
-from roadedge.models.placement import Placement, groups, place, scale_of
+from roadedge.errors import ExportError, OutputError, UsageError
+from roadedge.models.placement import Placement, place
 from roadedge.spec import ModelSpec, sha256_of, sidecar_path, write_sidecar
 
 if TYPE_CHECKING:
@@ -31,7 +31,18 @@ if TYPE_CHECKING:
     from roadedge.export.parity import Parity
     from roadedge.runners.face import Face
 
-METHOD = "percentile"
+__all__ = [
+    "PtqResult",
+    "check_samples",
+    "face_of_file",
+    "load_float",
+    "measurable",
+    "measure",
+    "quantize_onnx",
+    "scales_for",
+]
+
+METHOD = "mse"  # the highest signal-to-noise ratio of the logits in all that was measured; docs/quantization.md
 PROOFS = 4  # samples that the result is compared on: one of each condition
 NVIDIA_COUNT = 500
 SUFFIXES = {"int8": ".int8.onnx", "int8-fp16": ".int8-fp16.onnx"}
@@ -135,111 +146,6 @@ def quantize_onnx(
         {name: target.stat().st_size for name, target in targets.items()},
         tuple(_notes(samples, graph)),
     )
-
-
-def face_of_file(path: Path) -> Face:
-    """How an ONNX file is fed; what is assumed of a foreign one is said in a warning.
-
-    Raises:
-        ModelFileError: missing, not an ONNX file, or one that cannot be fed.
-    """
-    from roadedge.runners.face import face_of
-    from roadedge.runners.onnx_runner import open_session, ports
-
-    if path.suffix != ".onnx":
-        raise ModelFileError(f"post-training quantization takes an ONNX file, got {path}; export it first")
-    session = open_session(path, 1)
-    meta = session.get_modelmeta().custom_metadata_map
-    return face_of(path, ports(session.get_inputs()), ports(session.get_outputs()), meta)
-
-
-def check_samples(path: Path, face: Face, samples: CalibrationList) -> None:
-    """Raise UsageError where a network that was not trained on the built-in city would be calibrated on it."""
-    if face.foreign and samples.has_city:
-        raise UsageError(
-            f"{path.name} comes from elsewhere, and drawn samples say nothing of its ranges: give DATA, a folder data "
-            "set with a train split that it was trained on"
-        )
-
-
-def load_float(path: Path) -> tuple[onnx.ModelProto, bool]:
-    """The float graph that is quantized, and whether batch-norms had to be folded into its convolutions.
-
-    Raises:
-        ModelFileError: quantized already, or not float32.
-        MissingExtraError: onnx, or for the folding onnxsim, is not installed.
-    """
-    try:
-        import onnx
-    except ImportError as error:
-        raise MissingExtraError("onnx", "export", "quantizing ONNX") from error
-    graph = onnx.load(path)
-    check_float(graph)
-    if not any(node.op_type == "BatchNormalization" for node in graph.graph.node):
-        return raised(graph, 13), False  # the first opset with scales per channel
-    try:
-        import onnxsim
-    except ImportError as error:
-        raise MissingExtraError("onnxsim", "export", "folding the batch-norms of this graph") from error
-    simple, same = onnxsim.simplify(graph)
-    if not same:
-        raise ModelFileError(f"onnxsim changed what {path.name} computes; fold its batch-norms when you export it")
-    return raised(simple, 13), True
-
-
-def measure(
-    graph: onnx.ModelProto,
-    face: Face,
-    samples: CalibrationList,
-    key: CacheKey,
-    cache: str | Path | None = None,
-    threads: int | None = None,
-    progress: bool = False,
-) -> dict[str, float]:
-    """The range of each value that any placement might quantize: {value: largest magnitude to keep}.
-
-    Args:
-        graph: from `load_float`.
-        face: how it is fed.
-        samples: to measure on.
-        key: what the ranges belong to.
-        cache: read them from there instead.
-        threads: of ONNX Runtime.
-        progress: draw a bar.
-    """
-    values = measurable(graph)
-    if cache is not None:
-        ranges = read_cache(cache, key)
-        if set(values) - set(ranges):
-            raise DataError(
-                f"the calibration cache {cache} lacks {sorted(set(values) - set(ranges))[0]}; measure afresh"
-            )
-        return ranges
-    feeds = (face.fed(fed) for fed in feeds_of(samples, face.spec))
-    histograms = observe(graph, values, tracked(feeds, len(samples), progress), face.spec.batch, threads)
-    chosen = parse_method(key.method)
-    return {name: chosen.range_of(histogram) for name, histogram in histograms.items()}
-
-
-def measurable(graph: onnx.ModelProto) -> list[str]:
-    """What convolutions read and what is added, in the order of the graph."""
-    found: dict[str, None] = {}
-    for step in flow_of(graph):
-        if step.kind in ("conv", "deconv"):
-            found[step.inputs[0]] = None
-        elif step.kind == "add":
-            found |= dict.fromkeys(step.inputs)
-    return list(found)
-
-
-def scales_for(graph: onnx.ModelProto, placement: Placement, ranges: Mapping[str, float]) -> Scales:
-    """Scales of a placement: those of one group share the largest range among them."""
-    activations = {
-        point.value: float(scale_of(max(ranges[one.value] for one in points)))
-        for points in groups(placement.points).values()
-        for point in points
-    }
-    return Scales(activations, weight_scales(graph, placement))
 
 
 def _targets(path: Path, output_dir: str | Path | None, half: bool, overwrite: bool) -> dict[str, Path]:

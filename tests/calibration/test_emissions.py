@@ -12,12 +12,11 @@ import pytest
 from onnx import TensorProto, numpy_helper
 
 from roadedge.calibration.emissions import compare_scales, half_remainder, raised
-from roadedge.calibration.flow import constants_of, ends_of, flow_of
-from roadedge.calibration.insert import insert_qdq, stored_weights
-from roadedge.calibration.ptq import load_float, measurable, scales_for
+from roadedge.calibration.flow import constants_of
+from roadedge.calibration.ptq import load_float
+from roadedge.calibration.surgery import stored_weights
 from roadedge.errors import ExportError
-from roadedge.models.placement import place
-from tests.calibration.graphs import feeds_for, own_graph
+from tests.calibration.graphs import feeds_for
 from tests.calibration.test_insert import quantized, run
 
 
@@ -160,14 +159,3 @@ def test_tensorrt_builds_a_foreign_network(tensorrt: ModuleType, foreign: Path, 
     assert size > 0
     assert half["QUANTIZE", "INT8"] == len(placement.points)
     assert half["DECONVOLUTION", "HALF"] == 2
-
-
-@pytest.mark.parametrize("name", ["roadedge-s", "roadedge-m", "cmipnet"])
-def test_every_network_of_ours_builds(
-    tensorrt: ModuleType, cmipnet: onnx.ModelProto, tmp_path: Path, name: str
-) -> None:
-    model = cmipnet if name == "cmipnet" else own_graph(tmp_path / f"{name}.onnx", name, side=128)
-    placement = place(flow_of(model), *ends_of(model))
-    out = insert_qdq(model, placement, scales_for(model, placement, dict.fromkeys(measurable(model), 1.0)))
-    half, _ = parsed_layers(tensorrt, half_remainder(out))
-    assert half["QUANTIZE", "INT8"] == len(placement.points)

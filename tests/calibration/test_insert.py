@@ -20,10 +20,10 @@ from roadedge.calibration.insert import (
     insert_qdq,
     int8_weights,
     scales_by_reader,
-    stored_weights,
 )
 from roadedge.calibration.observe import observe
 from roadedge.calibration.ptq import load_float, measurable, scales_for
+from roadedge.calibration.surgery import stored_weights
 from roadedge.errors import ModelFileError, SpecMismatchError
 from roadedge.export.onnx_view import convolution_precisions
 from roadedge.models.placement import Placement, groups, place, snapped
@@ -72,15 +72,16 @@ def test_pairs_stand_where_the_placement_says_and_nowhere_else(own: onnx.ModelPr
     pairs = [node for node in model.graph.node if node.op_type == "QuantizeLinear"]
     assert sorted(node.input[0] for node in pairs) == sorted(point.value for point in placement.points)
     values, weights = scales_by_reader(model)
-    assert set(values) == set(placement.by_reader())
+    assert set(values) == set(placement.reads)
     assert set(weights) == set(placement.convolutions)
 
 
 def test_scales_are_read_back_as_they_were_given(own: onnx.ModelProto) -> None:
     model, placement, scales = quantized(own)
     values, weights = scales_by_reader(model)
-    for reader, value in placement.by_reader().items():
-        assert values[reader] == scales.activations[value] == float(snapped(np.asarray(values[reader])))
+    given = {point.group: scales.activations[point.value] for point in placement.points}
+    for reader, group in placement.reads.items():
+        assert values[reader] == given[group] == float(snapped(np.asarray(values[reader])))
     for name, scale in scales.weights.items():
         assert (weights[name] == scale).all()
         assert (scale == snapped(scale)).all()
@@ -199,4 +200,4 @@ def test_cmipnet_is_quantized_in_all_but_its_borders(cmipnet: onnx.ModelProto) -
     out = insert_qdq(model, placement, scales_for(model, placement, ranges))
     onnx.checker.check_model(out, full_check=True)
     assert convolution_precisions(out) == {"fp32": 3, "int8": len(placement.convolutions)}
-    assert set(scales_by_reader(out)[0]) == set(placement.by_reader())
+    assert set(scales_by_reader(out)[0]) == set(placement.reads)

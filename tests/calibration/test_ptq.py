@@ -10,7 +10,7 @@ import numpy as np
 import onnx
 import pytest
 
-from roadedge.calibration import ptq
+from roadedge.calibration import measure, ptq
 from roadedge.calibration.emissions import half_remainder
 from roadedge.calibration.insert import scales_by_reader
 from roadedge.calibration.ptq import PtqResult, face_of_file, quantize_onnx
@@ -89,7 +89,7 @@ def test_the_files_run_and_agree(exported: Path, drawn: CalibrationList, made: P
 def test_a_cache_saves_the_measuring_and_gives_the_same_bytes(
     exported: Path, drawn: CalibrationList, made: PtqResult, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(ptq, "observe", None)  # whoever measures, fails
+    monkeypatch.setattr(measure, "observe", None)  # whoever measures, fails
     again = quantize_onnx(exported, drawn, "mse", cache=made.cache, output_dir=tmp_path, threads=1)
     for emission in ("int8", "int8-fp16"):
         assert sha256_of(again.files[emission]) == sha256_of(made.files[emission])
