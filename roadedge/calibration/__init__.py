@@ -1,1 +1,1 @@
-"""Calibration: INT8 ranges from the train split. Empty until quantization is built."""
+"""Calibration: INT8 ranges from the train split, the graphs made with them, and what each layer of them costs."""

@@ -42,8 +42,8 @@ def check_samples(path: Path, face: Face, samples: CalibrationList) -> None:
     """Raise UsageError where a network that was not trained on the built-in city would be calibrated on it."""
     if face.foreign and samples.has_city:
         raise UsageError(
-            f"{path.name} comes from elsewhere, and drawn samples say nothing of its ranges: give DATA, a folder data "
-            "set with a train split that it was trained on"
+            f"{path.name} comes from elsewhere, and drawn samples say nothing of its ranges: give --data, a folder "
+            "data set with a train split that it was trained on"
         )
 
 

@@ -62,7 +62,7 @@ class FolderSource(Source):
     def __init__(self, one: CalibrationSet) -> None:
         self.root = one.root
         if not Path(one.root).is_dir():
-            raise DataError(f"the calibration data set {one.name} is not at {one.root}; say with DATA where it lies")
+            raise DataError(f"the calibration data set {one.name} is not at {one.root}; say with --data where it lies")
         self._entries: dict[str, Entry] = {}
         for entry in FolderDataset(one.root, "train", one.second).entries:
             if entry.id in self._entries:

@@ -109,7 +109,7 @@ def test_a_list_follows_its_data_set_to_another_place(data: Path, tmp_path: Path
     write_list(tmp_path / "list.json", drawn)
     (tmp_path / "moved").mkdir()
     data.rename(tmp_path / "moved" / "data")
-    with pytest.raises(DataError, match=r"is not at .*say with DATA where it lies"):
+    with pytest.raises(DataError, match=r"is not at .*say with --data where it lies"):
         next(samples_of(read_list(tmp_path / "list.json")))
     moved = read_list(tmp_path / "list.json", [tmp_path / "moved" / "data"])
     assert moved.digest == drawn.digest
