@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 from roadedge.atomic import write_json
 from roadedge.environment import environment
-from roadedge.errors import MissingExtraError, RoadEdgeError, UnknownNameError, UsageError
+from roadedge.errors import ExportError, MissingExtraError, RoadEdgeError, UnknownNameError, UsageError
 from roadedge.resources import recipe_path
 from roadedge.run_folder import newest_run, open_run_folder
-from roadedge.spec import read_sidecar, sha256_of
+from roadedge.spec import read_sidecar
 
 if TYPE_CHECKING:
     from roadedge.calibration.ptq import PtqResult
@@ -209,12 +208,22 @@ def _float_files(options: QuantizeOptions, path: Path, folder: Path, report: Rep
         return {"FP32": path}
     from roadedge.export import export_model
 
-    files = {}
-    for label, precision in (("FP32", "fp32"), ("FP16", "fp16")):
-        report(f"exporting {path.name} in {precision}")
-        result = export_model(path, folder, precision, options.size, fold=_fold(path), overwrite=True)
-        files[label] = result.onnx
+    report(f"exporting {path.name} in fp32")
+    fold, samples = _fold(path), _proof(options)
+    files = {"FP32": export_model(path, folder, "fp32", options.size, fold=fold, samples=samples, overwrite=True).onnx}
+    report(f"exporting {path.name} in fp16")
+    try:
+        half = export_model(path, folder, "fp16", options.size, fold=fold, samples=samples, overwrite=True)
+    except ExportError as error:  # a network that does not bear FP16 may well bear INT8
+        report(f"there is no FP16 to compare with: {error}")
+    else:
+        files["FP16"] = half.onnx
     return files
+
+
+def _proof(options: QuantizeOptions) -> str | None:
+    """Where the samples lie on which a written graph is compared with the network; None for the built-in city."""
+    return next((one for one in options.data if one != CITY), None)
 
 
 def _fold(path: Path) -> bool | None:
@@ -267,21 +276,14 @@ def _ranked(
     progress: bool,
 ) -> tuple[str, ...]:
     """Rank the layers, write table and plot; returns what should stay float where that is asked for."""
-    from roadedge.calibration.cache import CacheKey, read_cache
-    from roadedge.calibration.ptq import load_float, scales_for
-    from roadedge.calibration.ranges import parse_method
-    from roadedge.calibration.sensitivity import auto_keep_float, rank_layers
+    from roadedge.calibration.sensitivity import auto_keep_float
     from roadedge.calibration.sensitivity_report import sensitivity_lines, write_sensitivity
-    from roadedge.calibration.subsets import subset_builder, train_samples
+    from roadedge.calibration.subsets import measure_sensitivity
 
-    graph, _ = load_float(onnx)
-    key = CacheKey(sha256_of(onnx), samples.digest, str(parse_method(options.method)))
-    scales = scales_for(graph, done.placement, read_cache(done.cache, key))
-    labelled, data = train_samples(options.data, done.spec)
-    report(f"ranking {len(done.placement.convolutions)} layers on {len(labelled)} samples")
-    with tempfile.TemporaryDirectory() as work:
-        build, layers = subset_builder(onnx, scales, Path(work))
-        found = rank_layers(build, layers, labelled, data=data, threads=options.threads, progress=progress)
+    report(f"ranking {len(done.placement.convolutions)} layers, each alone in INT8")
+    found = measure_sensitivity(
+        onnx, samples, options.data, options.method, done.cache, threads=options.threads, progress=progress
+    )
     kept = auto_keep_float(found) if options.automatic else ()
     for line in sensitivity_lines(found, kept):
         report(line)
@@ -316,7 +318,8 @@ def _exported(options: QuantizeOptions, checkpoint: Path, folder: Path, report: 
     files = {}
     for label, precision in (("INT8-QAT", "int8"), ("INT8-QAT+FP16", "int8-fp16")):
         report(f"exporting {checkpoint.name} in {precision}")
-        files[label] = export_model(checkpoint, folder, precision, options.size, overwrite=True).onnx
+        exported = export_model(checkpoint, folder, precision, options.size, samples=_proof(options), overwrite=True)
+        files[label] = exported.onnx
     return files
 
 
@@ -345,12 +348,12 @@ def _recipe(options: QuantizeOptions, path: Path, kept: tuple[str, ...], folder:
 
 
 def _gate(options: QuantizeOptions, files: dict[str, Path], folder: Path, report: Report, progress: bool) -> GateResult:
-    """Judge each INT8 graph against FP32, and mark its sidecar; its FP16 emission gets the same mark."""
+    """Judge each graph against FP32 and mark the sidecars of the INT8 ones."""
     from roadedge.evaluation.gate import Candidate, run_gate
     from roadedge.evaluation.gate_report import write_gate
     from roadedge.evaluation.settings import EvalSettings
 
-    shown = [Candidate(label, file) for label, file in files.items() if not label.endswith("+FP16")]
+    shown = [Candidate(label, file) for label, file in files.items()]
     report(f"judging {', '.join(one.label for one in shown[1:])} against {shown[0].label}")
     settings = EvalSettings(seed=options.seed, windows=WINDOWS)
     found = run_gate(

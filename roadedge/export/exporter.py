@@ -297,10 +297,11 @@ def _write_quantized(
     kept = deployed.quantization
     placement = place(flow_of(model), fed, returned, kept.keep_float, kept.borders_float)
     values, weights = deployed.scales()
-    if placement.by_reader().keys() != values.keys() or set(placement.convolutions) != weights.keys():
-        differing = sorted(placement.by_reader().keys() ^ values.keys())[:4]
+    if placement.reads.keys() != values.keys() or set(placement.convolutions) != weights.keys():
+        differing = sorted(placement.reads.keys() ^ values.keys())[:4]
         raise ExportError(f"the ONNX graph of {spec.name} is quantized elsewhere than the network: {differing}")
-    by_value = {value: values[reader] for reader, value in placement.by_reader().items()}
+    by_group = {group: values[reader] for reader, group in placement.reads.items()}
+    by_value = {point.value: by_group[point.group] for point in placement.points}
     model = insert_qdq(model, placement, Scales(by_value, weights))
     if precision == "int8-fp16":
         model = half_remainder(model)

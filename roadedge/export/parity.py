@@ -34,8 +34,8 @@ class Tolerance:
 TOLERANCES = {
     "fp32": Tolerance(1e-3, 0.999),
     "fp16": Tolerance(2e-2, 0.999),
-    "int8": Tolerance(0.25, 0.985),
-    "int8-fp16": Tolerance(0.25, 0.985),
+    "int8": Tolerance(0.25, 0.97),
+    "int8-fp16": Tolerance(0.25, 0.97),
 }
 
 

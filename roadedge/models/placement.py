@@ -5,8 +5,8 @@ The rule is TensorRT's: what its kernels fuse must not be parted by a Q/DQ pair.
 - Each convolution reads a quantised input and a quantised weight; a value that several of them read is quantised once.
 - At a residual add the deepest convolution runs into the add as it is, so that conv + add + ReLU become one INT8
   kernel; the other operand, the shortcut, is quantised.
-- Values that are concatenated, or moved about without being changed, share one scale with what becomes of them: the
-  concatenation is then a copy of bytes.
+- Values that are concatenated, or moved about without being changed, share one scale with what becomes of them, and
+  are quantized where they are made: the concatenation is then a copy of bytes.
 - The first convolutions behind the inputs and the last ones before the outputs stay float unless asked otherwise.
 
 Source: NVIDIA's guidance on explicit quantization; the layout of the rule is ours (docs/adr/0007).
@@ -25,6 +25,7 @@ from roadedge.errors import UnknownNameError
 LEVELS = 127  # of symmetric int8 on either side of zero
 SMALLEST_SCALE = 2.0**-14  # float16's smallest normal number
 CONVOLUTIONS = ("conv", "deconv")
+TRANSPARENT = ("concat", "pass")
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,8 +47,8 @@ class FlowStep:
 class Point:
     """A value that is quantised once for some of its readers; the others get it as it is.
 
-    `readers` are names of steps: a convolution reads its input, an add its shortcut. Points of one `group` share one
-    scale.
+    `readers` are names of steps: a convolution reads its input, an add its shortcut, and a step that only moves values
+    hands them on. Points of one `group` share one scale.
     """
 
     value: str
@@ -59,22 +60,15 @@ class Point:
 class Placement:
     """Which convolutions are quantised, which are not, and which values.
 
-    `shortcuts` names, for each add whose shortcut is quantised, the convolution that the add is fused with.
+    `reads` says under names that torch and ONNX have in common which group each reading has: a convolution stands for
+    its input, `CONVOLUTION:shortcut` for what is added to it, after the convolution that the add is fused with.
     """
 
     convolutions: tuple[str, ...]
     float_convolutions: tuple[str, ...]
     points: tuple[Point, ...]
-    shortcuts: tuple[tuple[str, str], ...]
-
-    def by_reader(self) -> dict[str, str]:
-        """{reader: value}: a convolution stands for its input, `CONVOLUTION:shortcut` for what is added to it."""
-        fused = dict(self.shortcuts)
-        return {
-            f"{fused[reader]}:shortcut" if reader in fused else reader: point.value
-            for point in self.points
-            for reader in point.readers
-        }
+    reads: dict[str, int]
+    shortcuts: tuple[tuple[str, str], ...]  # the adds, and what each is fused with
 
 
 def place(
@@ -114,10 +108,13 @@ def place(
             readers.setdefault(step.inputs[0], []).append(step.name)
         for value in shortcuts.get(step.name, ("", ()))[1]:
             readers.setdefault(value, []).append(step.name)
+    numbers = _numbers(steps, readers)
+    named = {add: f"{fused}:shortcut" for add, (fused, _) in shortcuts.items()}
     return Placement(
         tuple(quantized),
         tuple(name for name in convolutions if name in kept),
-        tuple(_grouped(steps, readers)),
+        tuple(Point(v, tuple(names), numbers[v]) for v, names in graph.sources(readers, set(outputs)).items()),
+        {named.get(name, name): numbers[value] for value, names in readers.items() for name in names},
         tuple((add, fused) for add, (fused, _) in shortcuts.items()),
     )
 
@@ -193,13 +190,37 @@ class _Graph:
                 found[step.name] = (self.maker[fused].name, tuple(v for v in step.inputs if v != fused))
         return found
 
+    def sources(self, readers: dict[str, list[str]], outputs: set[str]) -> dict[str, list[str]]:
+        """`readers` with each value that was only moved or joined replaced by what was moved or joined.
+
+        Rounding and moving change places without a trace, as both ends have one scale. A value that somebody reads as
+        float stays where it is.
+        """
+        inside: set[str] = set()  # values that nobody reads as float
+        for step in reversed(self.steps):
+            value, all_read = step.output, self.readers.get(step.output, [])
+            here = readers.get(value, [])
+            whole = all(one.name in here or (one.kind in TRANSPARENT and one.output in inside) for one in all_read)
+            if all_read and whole and value not in outputs:
+                inside.add(value)
+        found: dict[str, list[str]] = {}
+        waiting = [(value, name) for value, names in readers.items() for name in names]
+        for value, name in waiting:  # grows while it is read
+            maker = self.maker.get(value)
+            if maker is None or maker.kind not in TRANSPARENT or value not in inside:
+                if name not in found.setdefault(value, []):
+                    found[value].append(name)
+            else:
+                waiting += [(source, maker.name) for source in maker.inputs if (source, maker.name) not in waiting]
+        return found
+
     def _runs_only_into(self, value: str, add: FlowStep, quantized: set[str]) -> bool:
         maker = self.maker.get(value)
         return maker is not None and maker.name in quantized and self.readers[value] == [add]
 
 
-def _grouped(steps: Sequence[FlowStep], readers: dict[str, list[str]]) -> list[Point]:
-    """Points in the order in which their values are read, numbered by the scale that they share."""
+def _numbers(steps: Sequence[FlowStep], readers: dict[str, list[str]]) -> dict[str, int]:
+    """The number of the scale of every value, in the order in which quantised values are read."""
     parent: dict[str, str] = {}
 
     def root(value: str) -> str:
@@ -208,10 +229,11 @@ def _grouped(steps: Sequence[FlowStep], readers: dict[str, list[str]]) -> list[P
         return value
 
     for step in steps:
-        if step.kind in ("concat", "pass"):
+        if step.kind in TRANSPARENT:
             for value in step.inputs:
                 parent[root(value)] = root(step.output)
     numbers: dict[str, int] = {}
-    return [
-        Point(value, tuple(names), numbers.setdefault(root(value), len(numbers))) for value, names in readers.items()
-    ]
+    for value in readers:
+        numbers.setdefault(root(value), len(numbers))
+    values = {value for step in steps for value in (*step.inputs, step.output)}
+    return {value: numbers[root(value)] for value in values if root(value) in numbers}

@@ -108,13 +108,9 @@ class QuantizedNet(RoadNet):
                 module.settle()
 
     def scales(self) -> tuple[dict[str, float], dict[str, NDArray[np.float32]]]:
-        """({reader: scale of what it reads}, {convolution: scales of its weight}), readers as `Placement.by_reader`."""
+        """({reader: scale of what it reads}, {convolution: scales of its weight}), readers as in `Placement.reads`."""
         modules = self.points()
-        groups = {point.value: point.group for point in self.placement.points}
-        values = {
-            reader: float(modules[groups[value]].scale[0].detach())
-            for reader, value in self.placement.by_reader().items()
-        }
+        values = {reader: float(modules[group].scale[0].detach()) for reader, group in self.placement.reads.items()}
         weights = {}
         for name in self.placement.convolutions:
             conv = self.body.get_submodule(weight_of(name))

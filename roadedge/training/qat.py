@@ -27,7 +27,7 @@ from roadedge.training.losses import IGNORED
 from roadedge.training.recipe import QatSpec, Recipe, recipe_of_text
 
 START = "start.pt"  # in the run folder: the float network that fine-tuning started from
-LEARNING_RATE, STEPS, WARM_UP = 3e-5, 300, 20  # more than this unlearns what the long training found
+WARM_UP = 20  # steps
 
 
 def qat_recipe(provenance: dict[str, Any], name: str, **changes: Any) -> Recipe:
@@ -44,16 +44,11 @@ def qat_recipe(provenance: dict[str, Any], name: str, **changes: Any) -> Recipe:
     stated = provenance.get("recipe")
     before = recipe_of_text(stated, "the checkpoint's recipe") if isinstance(stated, str) else Recipe()
     given = {key: value for key, value in changes.items() if value is not None}
-    own = {f.name for f in dataclasses.fields(QatSpec)}
-    qat = dataclasses.replace(QatSpec(on=True), **{key: given.pop(key) for key in own & given.keys()})
-    steps = given.pop("steps", STEPS)
-    plain = {
-        "lr": LEARNING_RATE,
-        "warmup_steps": min(WARM_UP, steps),
-        "ema": 0.99,
-        "evaluate_every": max(1, steps // 3),
-    }
-    return dataclasses.replace(before, name=name, steps=steps, qat=qat, panels=0, **plain | given)
+    own = {f.name for f in dataclasses.fields(QatSpec)} - {"steps", "lr"}
+    qat = dataclasses.replace(before.qat, on=True, **{key: given.pop(key) for key in own & given.keys()})
+    steps = given.pop("steps", qat.steps)
+    short = {"warmup_steps": min(WARM_UP, steps), "ema": 0.99, "evaluate_every": max(1, steps // 3), "panels": 0}
+    return dataclasses.replace(before, name=name, steps=steps, qat=qat, **{"lr": qat.lr} | short | given)
 
 
 def load_start(path: Path) -> RoadNet:

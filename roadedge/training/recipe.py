@@ -20,9 +20,14 @@ else:
 
 @dataclass(frozen=True, slots=True)
 class QatSpec:
-    """Quantization-aware fine-tuning of a trained network; off unless `on`."""
+    """Quantization-aware fine-tuning of a trained network: what `train --qat` and `quantize --mode qat` do.
+
+    `on` marks the recipe of a fine-tuning itself; there `steps` and `lr` of the recipe count, not these.
+    """
 
     on: bool = False
+    steps: int = 300
+    lr: float = 3e-5  # ten times more unlearns what the long training found
     observe: int = 24  # batches that the ranges of values are read from before the first step; then they stay
     method: str = "percentile"  # how a range is chosen, a key of calibration.ranges.METHODS
     learned: bool = False  # learned step size instead of fixed scales
@@ -30,8 +35,11 @@ class QatSpec:
     distil: float = 4.0  # weight of the distance from what the float network says
 
     def __post_init__(self) -> None:
-        if self.observe < 1:
-            raise RecipeError(f"qat.observe must be at least one batch, got {self.observe}")
+        for name in ("observe", "steps"):
+            if getattr(self, name) < 1:
+                raise RecipeError(f"qat.{name} must be at least 1, got {getattr(self, name)}")
+        if not self.lr > 0:
+            raise RecipeError(f"qat.lr must be positive, got {self.lr}")
         if self.distil < 0:
             raise RecipeError(f"qat.distil must not be negative, got {self.distil}")
 

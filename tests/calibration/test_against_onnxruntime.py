@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -33,7 +34,7 @@ class Feeds:
 def with_own_groups(placement: Placement) -> Placement:
     """Each value a scale of its own, as onnxruntime has it."""
     points = tuple(Point(p.value, p.readers, number) for number, p in enumerate(placement.points))
-    return Placement(placement.convolutions, placement.float_convolutions, points, placement.shortcuts)
+    return dataclasses.replace(placement, points=points)
 
 
 @pytest.fixture(scope="module")

@@ -77,8 +77,32 @@ def test_what_is_concatenated_shares_one_scale() -> None:
         step("e", "conv", "d", "e"),
     )
     shared = [{point.value for point in points} for points in groups(placement.points).values()]
-    assert {"a", "b", "joined"} in shared
+    assert {"a", "b"} in shared
     assert {"d"} in shared
+    assert placement.reads["c"] == placement.reads["d"] == placement.reads["b"]
+
+
+def test_what_is_concatenated_is_quantised_where_it_is_made() -> None:
+    placement = placed(
+        step("a", "conv", "in", "a"),
+        step("b", "conv", "a", "b"),
+        step("slice", "pass", "b", "part"),
+        step("join", "concat", "a part", "joined"),
+        step("c", "conv", "joined", "c"),
+    )
+    assert readers(placement) == {"in": ("a",), "a": ("b", "join"), "b": ("slice",)}
+
+
+def test_what_somebody_reads_as_float_is_quantised_behind_the_concatenation() -> None:
+    placement = placed(
+        step("a", "conv", "in", "a"),
+        step("b", "conv", "a", "b"),
+        step("join", "concat", "a b", "joined"),
+        step("c", "conv", "joined", "c"),
+        step("sigmoid", "other", "joined", "s"),
+        step("both", "concat", "c s", "out"),
+    )
+    assert readers(placement) == {"in": ("a",), "a": ("b",), "joined": ("c",)}
 
 
 def test_a_weight_that_is_read_twice_is_kept_float_everywhere() -> None:
