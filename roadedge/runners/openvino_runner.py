@@ -18,6 +18,7 @@ from roadedge.errors import BackendMismatchError, MissingExtraError, ModelFileEr
 from roadedge.preprocess import Feeds
 from roadedge.runners.base import CheckedRunner, Requested, check_precision, precision_of
 from roadedge.runners.face import Port, face_of
+from roadedge.runners.openvino_int8 import rewritten
 
 HINTS = {"fp32": "f32", "bf16": "bf16", "fp16": "f16"}
 PRECISIONS = {"f32": "fp32", "bf16": "bf16", "f16": "fp16", "i8": "int8", "u8": "int8"}
@@ -56,6 +57,7 @@ class OpenVinoRunner(CheckedRunner):
         config: dict[str, Any] = {"INFERENCE_PRECISION_HINT": HINTS[asked], "PERFORMANCE_HINT": "LATENCY"}
         if requested.threads is not None:
             config["INFERENCE_NUM_THREADS"] = requested.threads
+        rewritten(model)
         compiled = core.compile_model(model, "CPU", config)
         self.precision = _precision(compiled, asked)
         check_precision(requested.precision, self.precision, "OpenVINO", "leave --precision out for fp32")
