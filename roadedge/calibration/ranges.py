@@ -162,7 +162,7 @@ METHODS: dict[str, Callable[[Histogram, float], float]] = {
 class RangeMethod:
     """A key of METHODS, and for `percentile` which one."""
 
-    name: str = "mse"
+    name: str = "percentile"
     percentile: float = PERCENTILE
 
     def __post_init__(self) -> None:

@@ -31,10 +31,14 @@ class Feeds:
         return next(self.left, None)
 
 
-def with_own_groups(placement: Placement) -> Placement:
-    """Each value a scale of its own, as onnxruntime has it."""
-    points = tuple(Point(p.value, p.readers, number) for number, p in enumerate(placement.points))
-    return dataclasses.replace(placement, points=points)
+def as_theirs(model: onnx.ModelProto) -> Placement:
+    """What each convolution reads is quantized right there, with a scale of its own."""
+    readers: dict[str, list[str]] = {}
+    for step in flow_of(model):
+        if step.kind in ("conv", "deconv"):
+            readers.setdefault(step.inputs[0], []).append(step.name)
+    points = tuple(Point(value, tuple(names), number) for number, (value, names) in enumerate(readers.items()))
+    return dataclasses.replace(place(flow_of(model), *ends_of(model), (), borders_float=False), points=points)
 
 
 @pytest.fixture(scope="module")
@@ -58,7 +62,7 @@ def test_scales_of_max_are_those_of_quantize_static(plain: tuple[onnx.ModelProto
             extra_options={"ActivationSymmetric": True, "WeightSymmetric": True, "QuantizeBias": False},
         )  # fmt: skip
     theirs, their_weights = scales_by_reader(onnx.load(tmp_path / "theirs.onnx"))
-    placement = with_own_groups(place(flow_of(model), *ends_of(model), (), borders_float=False))
+    placement = as_theirs(model)
     values = [point.value for point in placement.points]
     ranges = {n: h.largest for n, h in observe(model, values, feeds_for(model, count=4), threads=1).items()}
     ours, weights = scales_by_reader(insert_qdq(model, placement, scales_for(model, placement, ranges)))
