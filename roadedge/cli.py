@@ -454,7 +454,9 @@ def infer(
 @app.command()
 def demo(
     seconds: Annotated[float, typer.Option(help="How long to fly.")] = 20.0,
-    model: Annotated[str, typer.Option(help="A carried network, or a .pt, .onnx or .engine file.")] = "roadedge-s",
+    model: Annotated[
+        str | None, typer.Option(help="A carried network or a file; default roadedge-s, in INT8 where OpenVINO is.")
+    ] = None,
     output: Annotated[Path | None, typer.Option("-o", "--output", help="Run folder; default in runs/demo.")] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Empty a run folder that is in the way.")] = False,
     as_json: Json = False,

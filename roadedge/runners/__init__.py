@@ -37,6 +37,10 @@ class ResearchOnlyWarning(UserWarning):
     """The weights were trained on pixels whose owners allow research only."""
 
 
+class SlowInt8Warning(UserWarning):
+    """An INT8 file was given to a runtime that computes it slower than FP32."""
+
+
 def open_runner(
     model: str | Path,
     backend: str = "auto",
@@ -83,6 +87,13 @@ def open_runner(
     except BaseException:
         runner.close()
         raise
+    if backend == "auto" and name == "onnxruntime" and runner.graph_precision.startswith("int8"):
+        warnings.warn(
+            f"ONNX Runtime computes symmetric INT8 slower than FP32: take {path.stem.partition('.')[0]} instead of "
+            f"{path.name}, or pip install 'roadedge[openvino]'",
+            SlowInt8Warning,
+            stacklevel=2,
+        )
     if runner.spec.research_only and str(path) not in _said:
         _said.add(str(path))
         warnings.warn(f"{path.stem} is {runner.spec.licence}; see its model card", ResearchOnlyWarning, stacklevel=2)
