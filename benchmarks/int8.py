@@ -140,15 +140,14 @@ def table(found: dict[str, dict[str, Any]], sizes: dict[str, dict[str, int]], ru
         lines.append("| " + " | ".join([name, *(f"{size / 1e6:.2f}" for size in own.values())]) + " |")
     machine, packages = run["environment"], run["environment"]["packages"]
     versions = ", ".join(f"{n} {packages[n]}" for n in ("torch", "onnxruntime", "openvino", "onnx") if n in packages)
-    head_line = (
-        f"{SIZE[0]} × {SIZE[1]}, batch 1, {run['threads']} threads, {run['rounds']} interleaved rounds of {TIMED} timed "
-        f"calls after {SETTLE} untimed ones; ms of `Runner.infer`, median / minimum. Random weights."
+    told = (
+        f"{SIZE[0]} × {SIZE[1]}, batch 1, {run['threads']} threads, {run['rounds']} interleaved rounds of {TIMED} timed"
     )
-    foot = (
-        f"{machine['date']} · {machine['processor']}, {machine['cpu_count']} CPUs · load average "
-        f"{run['load_before']} before, {run['load_after']} after · Python {machine['python']}, {versions} · `python benchmarks/{machine['command']}`"
-    )
-    return "\n".join(["# INT8 on the CPU", "", head_line, "", *lines, "", foot, ""])
+    told += f" calls after {SETTLE} untimed ones; ms of `Runner.infer`, median / minimum. Random weights."
+    loads = f"load average {run['load_before']} before, {run['load_after']} after"
+    where = f"{machine['date']} · {machine['processor']}, {machine['cpu_count']} CPUs · {loads}"
+    with_what = f"Python {machine['python']}, {versions} · `python benchmarks/{machine['command']}`"
+    return "\n".join(["# INT8 on the CPU", "", told, "", *lines, "", f"{where} · {with_what}", ""])
 
 
 def main() -> None:

@@ -119,6 +119,7 @@ def export_model(
         model = _write_draft(draft, deployed, spec, precision, opset, simplify)
         opset = model.opset_import[0].version
         stated = _provenance(model, checkpoint, provenance, precision, opset, simplify, fold, dynamic)
+        stated |= _calibration(network, provenance)
         _embed(model, spec, stated, draft)
         parity = _prove(deployed, draft, spec, precision, dynamic, samples)
         tables = [table.to_dict() for table in parity]
@@ -360,6 +361,34 @@ def _provenance(
         "dynamic": None if dynamic is None else dataclasses.asdict(dynamic),
         **ports_of(model),
     }
+
+
+def _calibration(network: RoadNet, provenance: dict[str, Any]) -> dict[str, Any]:
+    """How the scales of a quantized checkpoint were found; nothing for a float one."""
+    from roadedge.models.quantized import QuantizedNet
+    from roadedge.training.recipe import recipe_of_text
+
+    if not isinstance(network, QuantizedNet):
+        return {}
+    values, weights = network.scales()
+    stated = provenance.get("recipe")
+    recipe = recipe_of_text(stated) if isinstance(stated, str) else None
+    observed = None  # the batches are a function of recipe, data and seed: that is what a list would hold
+    if recipe is not None:
+        observed = {"batches": recipe.qat.observe, "of": recipe.batch, "seed": recipe.seed}
+    return {
+        "calibration": {
+            "by": "quantization-aware fine-tuning",
+            "method": None if recipe is None else recipe.qat.method,
+            "samples": observed,
+            "data": provenance.get("data"),
+            "keep_float": list(network.quantization.keep_float),
+            "borders_float": network.quantization.borders_float,
+            "float_convolutions": list(network.placement.float_convolutions),
+            "scales": {"values": len(values), "smallest": min(values.values()), "largest": max(values.values()),
+                       "weights": len(weights)},
+        }
+    }  # fmt: skip
 
 
 def _embed(model: onnx.ModelProto, spec: ModelSpec, stated: dict[str, Any], path: Path) -> None:

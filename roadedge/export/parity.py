@@ -127,7 +127,7 @@ def parity_samples(spec: ModelSpec, data: str | Path | None = None, count: int =
     source = open_sources([data or "city"], spec, EvalSettings(split="all", windows=count))[0]
     picked = [source.readers[i]() for i in spread(len(source.readers), count)]
     label = SEMI_SYNTHETIC if source.data == SEMI_SYNTHETIC else ""
-    return ParitySamples(source.origin, label, tuple((one.sample, one.mask) for one in picked))
+    return ParitySamples(source.name, label, tuple((one.sample, one.mask) for one in picked))
 
 
 def blanks(size: tuple[int, int]) -> ParitySamples:
@@ -184,7 +184,7 @@ def _plain_images(root: Path, count: int) -> ParitySamples:
     if not listed:
         raise DataError(f"{root} holds neither a data set (image/, mask/) nor images ({', '.join(IMAGE_SUFFIXES)})")
     picked = [listed[i] for i in spread(len(listed), count)]
-    return ParitySamples(str(root.resolve()), "", tuple((Sample(read_image(p), id=p.stem), None) for p in picked))
+    return ParitySamples(root.resolve().name, "", tuple((Sample(read_image(p), id=p.stem), None) for p in picked))
 
 
 def _finite(runner: Runner, outputs: Feeds, sample: Sample) -> Feeds:

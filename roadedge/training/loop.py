@@ -113,7 +113,10 @@ def train(
                 save_state(run, output)
             if interruption.asked:
                 save_state(run, output)
-                report(f"interrupted after step {run.step}; go on with: roadedge train --resume -o {output}")
+                again = f"train --resume -o {output}"
+                if recipe.qat.on:  # which is the first half of a larger work
+                    again = f"quantize CHECKPOINT --mode qat --resume -o {output.parent}"
+                report(f"interrupted after step {run.step}; go on with: roadedge {again}")
                 raise KeyboardInterrupt
     log.close()
     return finish(run, validation, folders, output, report)
