@@ -113,13 +113,24 @@ def test_research_weights_are_found_in_a_checkout_and_say_what_they_are(monkeypa
 
 def test_all_research_weights_are_marked_and_no_carried_ones_are() -> None:
     root = Path(__file__).parents[1]
-    for folder, marked in ((root / "weights", True), (root / "roadedge" / "carried", False)):
+    for folder, marked, count in ((root / "weights", True, 5), (root / "roadedge" / "carried", False, 4)):
         models = [path for path in folder.iterdir() if path.suffix in (".pt", ".onnx")]
-        assert len(models) == 3
+        assert len(models) == count
         for model in models:
             sidecar = read_sidecar(model)
             assert sidecar is not None
             assert sidecar[0].research_only is marked
+
+
+def test_carried_int8_files_passed_the_gate() -> None:
+    root = Path(__file__).parents[1]
+    files = [*root.glob("weights/*int8*.onnx"), *root.glob("roadedge/carried/*int8*.onnx")]
+    assert len(files) == 3
+    for file in files:
+        sidecar = read_sidecar(file)
+        assert sidecar is not None
+        assert sidecar[1]["gate"]["verdict"] == "passed"
+        assert sidecar[1]["precision"]["convolutions"]["int8"] == 39
 
 
 def test_carried_weights_stay_below_twenty_mebibytes() -> None:

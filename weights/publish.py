@@ -33,8 +33,11 @@ def publish(run: Path, name: str, folder: Path) -> None:
 
 
 def publish_int8(run: Path, name: str, folder: Path) -> None:
-    """Copy `NAME.int8.onnx` and `NAME.int8-fp16.onnx` with their sidecars out of a run of `roadedge quantize`."""
-    for emission in ("int8", "int8-fp16"):
+    """Copy `NAME.int8.onnx` with its sidecar out of a run of `roadedge quantize`.
+
+    The one with an FP16 remainder goes along but into the wheel, which is to stay small.
+    """
+    for emission in ("int8",) if folder.name == "carried" else ("int8", "int8-fp16"):
         file = run / f"{name}.{emission}.onnx"
         stated = read_sidecar(file)
         if stated is None or stated[1].get("gate", {}).get("verdict") != "passed":

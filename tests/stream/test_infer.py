@@ -286,7 +286,7 @@ def test_the_runner_is_opened_with_what_was_asked_and_closed(tiles: Path, monkey
 
     monkeypatch.setattr(roadedge.runners, "open_runner", record)
     assert main(["infer", "net.onnx", str(tiles), "--backend", "fake", "--precision", "fp32", "--threads", "2"]) == 0
-    assert opened == [("net.onnx", "fake", "fp32", 2)]
+    assert opened == [("net.onnx", "fake", "fp32", 2, False)]
     assert runner.closed
 
 
