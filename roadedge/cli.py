@@ -119,7 +119,9 @@ def quantize(
     model: Annotated[str, typer.Argument(help="A .pt or .onnx file, or the name of a carried network.")],
     data: Annotated[list[str] | None, typer.Option(help="A folder data set, or city; may be repeated.")] = None,
     mode: Annotated[str, typer.Option(help="ptq: find ranges. qat: find them, then fine-tune the weights.")] = "ptq",
-    method: Annotated[str, typer.Option(help="max, entropy, percentile[:99.99] or mse.")] = "percentile",
+    method: Annotated[
+        str | None, typer.Option(help="max, entropy, percentile[:99.99] or mse; default percentile, or the recipe's.")
+    ] = None,
     calib: Annotated[int | None, typer.Option(help="Calibration samples; default all of train, at most 512.")] = None,
     samples: Annotated[Path | None, typer.Option(help="A calibration list that was drawn before.")] = None,
     cache: Annotated[Path | None, typer.Option(help="Ranges measured before for this very model and list.")] = None,

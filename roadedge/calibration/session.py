@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 MODES = ("ptq", "qat")
 SIZE = (512, 512)
+METHOD = "percentile"
 CITY = "city"
 WINDOWS = 32  # of the built-in city, for the gate
 Report = Callable[[str], None]
@@ -41,7 +42,7 @@ class QuantizeOptions:
     model: str
     data: tuple[str, ...] = ()
     mode: str = "ptq"
-    method: str = "percentile"
+    method: str | None = None  # of the ranges; None: percentile, in fine-tuning what the recipe says
     calib: int | None = None  # samples
     samples: Path | None = None  # a list drawn before
     cache: Path | None = None
@@ -158,7 +159,7 @@ def _quantize(options: QuantizeOptions, path: Path, folder: Path, report: Report
     files = _float_files(options, path, folder, report)
     samples = _samples(options, files["FP32"], folder)
     counts = ", ".join(f"{count} {name}" for name, count in samples.conditions.items() if count)
-    report(f"calibrating by {options.method} on {len(samples)} samples of the train split: {counts}")
+    report(f"calibrating by {options.method or METHOD} on {len(samples)} samples of the train split: {counts}")
     kept = () if options.automatic else options.keep_float
     done = _post_training(options, files["FP32"], samples, kept, folder, options.cache, progress)
     if options.sensitivity or options.automatic:
@@ -262,7 +263,7 @@ def _post_training(
 
     target = folder / "ptq" if options.mode == "qat" else folder
     return quantize_onnx(
-        onnx, samples, options.method, kept, True, cache, target, True, options.threads, True, progress
+        onnx, samples, options.method or METHOD, kept, True, cache, target, True, options.threads, True, progress
     )  # fmt: skip
 
 
@@ -282,7 +283,7 @@ def _ranked(
 
     report(f"ranking {len(done.placement.convolutions)} layers, each alone in INT8")
     found = measure_sensitivity(
-        onnx, samples, options.data, options.method, done.cache, threads=options.threads, progress=progress
+        onnx, samples, options.data, options.method or METHOD, done.cache, threads=options.threads, progress=progress
     )
     kept = auto_keep_float(found) if options.automatic else ()
     for line in sensitivity_lines(found, kept):
@@ -336,7 +337,7 @@ def _recipe(options: QuantizeOptions, path: Path, kept: tuple[str, ...], folder:
     data = [Path(one).resolve() for one in options.data if one != CITY]
     stated = {"recipe": recipe_path(options.recipe).read_text()} if options.recipe else read_archive(path)["provenance"]
     recipe = qat_recipe(
-        stated, _name(path), steps=options.steps, lr=options.lr, learned=options.learned, keep_float=kept,
+        stated, _name(path), steps=options.steps, lr=options.lr, learned=options.learned, keep_float=kept or None,
         method=options.method, city=1.0 if CITY in options.data and data else None,
     )  # fmt: skip
     aside = {name: count for name, count in recipe.hold_out.items() if name in {one.name for one in data}}

@@ -4,7 +4,8 @@ Symmetric int8, which TensorRT asks for, reaches OpenVINO's CPU plugin as unsign
 are concatenated it loses their scale: the result is wrong by tens of percent, without a word (seen with 2026.4.1, where
 a concatenation of two ReLU maps differs by 0.55 at a scale of 0.05; exact with its low-precision passes off). What
 follows a ReLU is never negative, and over [0, 127 s] clamping and an unsigned quantizer of the same step are the same
-function; that form it concatenates exactly, and no zero point has to be compensated for.
+function; that form it concatenates exactly, and no zero point has to be compensated for. What may be negative is
+concatenated in float: a maximum with the smallest value that there is changes nothing, and the passes end at it.
 """
 
 from __future__ import annotations
@@ -12,8 +13,6 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-
-from roadedge.errors import BackendMismatchError
 
 MOVES = (
     "Convert",
@@ -31,17 +30,13 @@ LOWEST, HIGHEST, LEVELS = -128, 127, 256
 
 
 def rewritten(model: Any) -> int:
-    """Write symmetric quantizers of values that are never negative as unsigned ones, in place.
+    """Write symmetric quantizers of values that are never negative as unsigned ones, part the others; in place.
 
     Args:
         model: an `openvino.Model` as it was read.
 
     Returns:
-        How many were rewritten.
-
-    Raises:
-        BackendMismatchError: values that may be negative are quantized and concatenated, which OpenVINO would compute
-            wrongly.
+        How many quantizers were rewritten, or parted from a concatenation.
     """
     from openvino import opset13 as ops
 
@@ -53,7 +48,7 @@ def rewritten(model: Any) -> int:
         if not ends:
             continue
         if not _never_negative(value):
-            _refuse_concatenated(node, value, ends)
+            count += _joined_in_float(node, ends)
             continue
         high = float(_numbers(node, 2)[0])
         step = (high - float(_numbers(node, 1)[0])) / (LEVELS - 1)
@@ -116,22 +111,40 @@ def _never_negative(value: Any) -> bool:
     return kind in MOVES and _never_negative(node.input_value(0))
 
 
-def _refuse_concatenated(node: Any, value: Any, ends: list[Any]) -> None:
-    """Raise where a quantizer of possibly negative values stands right before or right behind a concatenation."""
-    before = value.get_node()
+def _joined_in_float(node: Any, ends: list[Any]) -> bool:
+    """Part a quantizer of values that may be negative from concatenations before and behind it, where there are any."""
+    from openvino import opset13 as ops
+
+    parted = False
+    lowest = float(_numbers(node, 1)[0])
+    before = node.input_value(0).get_node()
     while before.get_type_name() in MOVES:
         before = before.input_value(0).get_node()
-    behind = [end for end in ends if _reaches_concat(end)]
-    if before.get_type_name() == "Concat" or behind:
-        raise BackendMismatchError(
-            f"OpenVINO computes INT8 wrongly where values that may be negative are joined, as at "
-            f"{before.get_friendly_name()}; take --backend onnxruntime, or keep the layers around it float"
-        )
+    if before.get_type_name() == "Concat":
+        value = node.input_value(0)
+        floor = ops.constant(np.array([-np.finfo(np.float16).max], np.float32))
+        node.input(0).replace_source_output(ops.maximum(value, _like(floor, value)).output(0))
+        parted = True
+    for end in ends:
+        joining = [reader for reader in end.output(0).get_target_inputs() if _leads_to_concat(reader.get_node())]
+        if joining:
+            floor = ops.constant(np.array([lowest], np.float32))
+            same = ops.maximum(end.output(0), _like(floor, end.output(0)))
+            for reader in joining:
+                reader.replace_source_output(same.output(0))
+            parted = True
+    return parted
+
+
+def _like(constant: Any, value: Any) -> Any:
+    from openvino import opset13 as ops
+
+    return constant if _is_single(value) else ops.convert(constant, value.get_element_type().get_type_name())
+
+
+def _leads_to_concat(node: Any) -> bool:
+    return node.get_type_name() == "Concat" or (node.get_type_name() in MOVES and _reaches_concat(node))
 
 
 def _reaches_concat(node: Any) -> bool:
-    for reader in node.output(0).get_target_inputs():
-        after = reader.get_node()
-        if after.get_type_name() == "Concat" or (after.get_type_name() in MOVES and _reaches_concat(after)):
-            return True
-    return False
+    return any(_leads_to_concat(reader.get_node()) for reader in node.output(0).get_target_inputs())
