@@ -1,100 +1,131 @@
-"""Latency of the networks in torch on an NVIDIA GPU: FP32 (TF32 off) and FP16, 512 x 512, batch 1.
+"""Figures of a machine with an NVIDIA GPU: FP32, TF32, FP16 and INT8 side by side, in torch, TensorRT and its RTX kind.
 
-What this is not: no TensorRT engine is built and no weights are loaded, so the figures are those of torch's kernels on
-fresh weights, which is an upper bound for an engine and says nothing about accuracy. Times are of the network alone,
-from device memory to device memory, between two CUDA events; copies and preprocessing are left out.
+Finds what is here, builds engines, compares all with FP32 on the CPU, measures with and without transfers and CUDA
+graphs, and tries whether engines of TensorRT for RTX run on this GPU. What is not here is written as not available,
+with the reason. Nothing is installed and no setting of the machine is changed. Results are written after each network.
+
+    make gpu                                                    # or: bash benchmarks/gpu.sh [options]
+    python benchmarks/gpu.py --dry-run                          # the script itself, without a GPU, in two minutes
+    python benchmarks/gpu.py --prepare DIR                      # where torch is: graphs for a machine without it
+    python benchmarks/gpu.py --onnx DIR                         # there: take them
+
+writes <gpu>-<date>.json and .md into benchmarks/results; a rehearsal writes into a folder for temporary files. Exit
+codes: 0 done, 2 wrong options, 3 no GPU answers.
 """
 
 from __future__ import annotations
 
 import argparse
+import re
 import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))  # a machine for measuring need not have the package installed
 
-import torch  # noqa: E402
-from torch import nn  # noqa: E402
+from benchmarks.nvidia.budget import Budget  # noqa: E402
+from benchmarks.nvidia.child import Outcome, answer, run_child  # noqa: E402
+from benchmarks.nvidia.plan import NETWORKS, Run, Session  # noqa: E402
+from benchmarks.nvidia.report import REHEARSAL, markdown, sentences  # noqa: E402
+from roadedge.atomic import write_json, write_text  # noqa: E402
+from roadedge.environment import command_line  # noqa: E402
 
-from roadedge.atomic import write_json  # noqa: E402
-from roadedge.environment import environment  # noqa: E402
-from roadedge.latency.summary import summarize  # noqa: E402
-from roadedge.models import MODELS, create_model  # noqa: E402
-from roadedge.models.border import Border  # noqa: E402
-
-SIZE = 512
-WARM_UP = 50
+RESULTS = ROOT / "benchmarks" / "results"
+BUDGET_S, REHEARSAL_S = 540.0, 110.0
+LOOK_S = 60.0  # to import what is here and say its version
 
 
-def parse() -> argparse.Namespace:
+def _kinds() -> dict[str, Any]:
+    """What a stage's process can be asked for; imported there alone."""
+    from benchmarks.nvidia.engines import build, trial
+    from benchmarks.nvidia.found import look
+    from benchmarks.nvidia.measuring import measure
+    from benchmarks.nvidia.onnx_files import prepare
+
+    return {"look": look, "prepare": prepare, "build": build, "trial": trial, "measure": measure}
+
+
+def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--passes", type=int, default=1000, help="timed passes for each network and precision")
-    parser.add_argument("-o", "--output", type=Path, default=ROOT / "benchmarks" / "results" / "gpu-torch.json")
-    return parser.parse_args()
+    parser.add_argument("--networks", default=",".join(NETWORKS), help="in this order; what no longer fits is left out")
+    parser.add_argument("--budget", type=float, help=f"seconds in all; {BUDGET_S:.0f}, rehearsed {REHEARSAL_S:.0f}")
+    parser.add_argument("--dry-run", action="store_true", help="rehearse on the CPU; no GPU is looked for")
+    parser.add_argument("--onnx", type=Path, help="folder of files that --prepare made, taken before the carried ones")
+    parser.add_argument("--prepare", type=Path, help="write the files of all networks into this folder and stop")
+    parser.add_argument("--compile", action="store_true", help="also torch.compile, which takes a minute or more")
+    parser.add_argument("-o", "--output", type=Path, help="folder of the results")
+    given = parser.parse_args(arguments)
+    unknown = sorted(set(given.networks.split(",")) - set(NETWORKS))
+    if unknown:
+        parser.error(f"unknown network {unknown[0]!r}; choose from {', '.join(NETWORKS)}")
+    if given.dry_run and given.output is not None and given.output.resolve() == RESULTS:
+        parser.error("a rehearsal is no result and does not go into benchmarks/results; leave -o out, or give another")
+    return given
 
 
-def network_of(name: str, precision: str) -> tuple[nn.Module, list[torch.Tensor]]:
-    """The deployed network on the GPU and feeds for it."""
-    torch.manual_seed(0)
-    border = Border(create_model(name).deployed()).eval().to("cuda", memory_format=torch.channels_last)
-    if precision == "fp16":
-        border = border.half()
-    channels = [3 if modality == "image" else 1 for modality in create_model(name).spec.inputs]
-    feeds = [torch.randint(0, 256, (1, SIZE, SIZE, c), dtype=torch.uint8, device="cuda") for c in channels]
-    return border, feeds
+def stage(task: dict[str, Any], limit_s: float) -> Outcome:
+    """One stage in a process of its own."""
+    return run_child([sys.executable, str(Path(__file__).resolve()), "--child"], task, limit_s)
 
 
-def device_times_ms(network: nn.Module, feeds: list[torch.Tensor], passes: int) -> list[float]:
-    """One time per pass, by CUDA events, each pass awaited before the next begins."""
-    times = []
-    with torch.inference_mode():
-        for i in range(WARM_UP + passes):
-            begin, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
-            begin.record()
-            probability = network(*feeds)[0]
-            end.record()
-            end.synchronize()
-            if i >= WARM_UP:
-                times.append(begin.elapsed_time(end))
-    assert probability.shape == (1, SIZE, SIZE)
-    return times
+def prepare_all(networks: list[str], folder: Path) -> int:
+    folder.mkdir(parents=True, exist_ok=True)
+    status = 0
+    for network in networks:
+        made = stage({"kind": "prepare", "network": network, "folder": str(folder), "size": 512}, 300.0)
+        held = {} if made.result is None else made.result["onnx"]
+        print(f"{network}: {', '.join(held) or made.why}", flush=True)
+        status = status or int(made.result is None)
+    print(f"Results saved to {folder.resolve()}")
+    return status
 
 
-def measure(name: str, precision: str, passes: int) -> dict[str, Any]:
-    network, feeds = network_of(name, precision)
-    summary = summarize(device_times_ms(network, feeds, passes)).to_dict()
-    p50, p99 = (f"{summary[p]:.3f}" if summary[p] is not None else "too few" for p in ("p50", "p99"))
-    print(f"{name:12} {precision:5} p50 {p50} ms   p99 {p99} ms   n {summary['n']}", flush=True)
-    return {"model": name, "precision": precision, "size": [SIZE, SIZE], "batch": 1, "device_ms": summary}
+def stem_of(document: dict[str, Any]) -> str:
+    """`nvidia-h200-2026-11-21`, or `rehearsal-2026-11-21`."""
+    name = "rehearsal" if document["rehearsal"] else document["device"]["gpu"]
+    return f"{re.sub(r'[^a-z0-9]+', '-', name.lower()).strip('-')}-{document['environment']['date'][:10]}"
 
 
-def main() -> int:
-    arguments = parse()
-    if not torch.cuda.is_available():
-        built = torch.version.cuda or "no CUDA"
-        print(f"torch {torch.__version__} was built for {built} and sees no GPU; nothing was measured", file=sys.stderr)
+def save(document: dict[str, Any], folder: Path) -> Path:
+    """Write what is known so far, as JSON and as a table."""
+    path = folder / f"{stem_of(document)}.json"
+    write_json(path, document)
+    write_text(path.with_suffix(".md"), markdown(document))
+    return path
+
+
+def main(arguments: list[str] | None = None) -> int:
+    given = parse(arguments)
+    networks = given.networks.split(",")
+    if given.prepare is not None:
+        return prepare_all(networks, given.prepare)
+    budget = Budget(given.budget or (REHEARSAL_S if given.dry_run else BUDGET_S))
+    seen = stage({"kind": "look"}, min(LOOK_S, budget.left_s))
+    if seen.result is None:
+        print(f"make gpu: this machine could not be looked at: {seen.why}", file=sys.stderr)
         return 3
-    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
-    torch.backends.cudnn.benchmark = True
-    print(f"torch {torch.__version__}, CUDA {torch.version.cuda}, {torch.cuda.get_device_name()}; eager, fresh weights")
-    rows = [measure(name, precision, arguments.passes) for name in MODELS for precision in ("fp32", "fp16")]
-    write_json(
-        arguments.output,
-        {
-            "schema_version": 1,
-            "what": __doc__,
-            "device": torch.cuda.get_device_name(),
-            "cuda": torch.version.cuda,
-            "environment": environment(),
-            "warm_up_passes": WARM_UP,
-            "rows": rows,
-        },
-    )
-    print(f"Results saved to {arguments.output.resolve()}")
+    if seen.result["device"]["compute_capability"] is None and not given.dry_run:
+        why = "; ".join(seen.result["device"]["absent"]) or "CUDA shows none"
+        print(f"make gpu: no NVIDIA GPU answers here ({why}); nothing was measured", file=sys.stderr)
+        return 3
+    folder = given.output or (Path(tempfile.mkdtemp(prefix="roadedge-gpu-")) if given.dry_run else RESULTS)
+    folder.mkdir(parents=True, exist_ok=True)
+    if given.dry_run:
+        print(REHEARSAL, flush=True)
+    with tempfile.TemporaryDirectory(prefix="roadedge-gpu-work-") as work:
+        run = Run(stage, budget, Path(work), given.dry_run, given.onnx, given.compile)
+        seen.result["environment"]["command"] = command_line(sys.argv)  # not that of the stage
+        session = Session(run, seen.result, lambda document: save(document, folder))
+        document = session.measure(networks)
+    path = save(document, folder)
+    print(*sentences(document), sep="\n")
+    print(f"Results saved to {path.resolve()} and {path.with_suffix('.md').name}")
     return 0
 
 
 if __name__ == "__main__":
+    if sys.argv[1:2] == ["--child"]:
+        answer(_kinds(), *sys.argv[2:4])
     sys.exit(main())

@@ -1,14 +1,32 @@
 #!/usr/bin/env bash
-# Figures of a machine with an NVIDIA GPU, in under ten minutes. Changes no setting of the machine and asks for nothing.
-# PYTHON=... an interpreter that has torch with CUDA; roadedge itself is taken from this checkout.
+# Figures of a machine with an NVIDIA GPU, in under ten minutes. Needs no network, installs nothing into the machine,
+# changes none of its settings and asks for nothing. Options go to benchmarks/gpu.py; --help lists them.
+# PYTHON=...      an interpreter with what is to be measured: torch with CUDA, tensorrt; roadedge is taken from here.
+# RTX_WHEELS=...  a folder with wheels of tensorrt_rtx (and cuda-python), or with their parts NAME.whl.part-aa, -ab …,
+#                 or with the unpacked module: used for this run alone, from a folder for temporary files.
 set -euo pipefail
 exec </dev/null
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 PYTHON="${PYTHON:-python3}"
+export CUDA_DEVICE_ORDER=PCI_BUS_ID PYTHONUNBUFFERED=1
 
-if ! command -v nvidia-smi >/dev/null || ! nvidia-smi >/dev/null 2>&1; then
-    echo "make gpu: no NVIDIA GPU answers here (nvidia-smi is absent or fails); nothing was measured" >&2
-    exit 3
+command -v "$PYTHON" >/dev/null || { echo "make gpu: there is no $PYTHON; set PYTHON to an interpreter" >&2; exit 1; }
+if [ -n "${RTX_WHEELS:-}" ]; then
+    [ -d "$RTX_WHEELS" ] || { echo "make gpu: RTX_WHEELS is no folder: $RTX_WHEELS" >&2; exit 2; }
+    site="$(mktemp -d)"
+    trap 'rm -rf "$site"' EXIT
+    mkdir "$site/wheels" "$site/modules"
+    for first in "$RTX_WHEELS"/*.whl.part-aa; do
+        [ -e "$first" ] && cat "${first%aa}"* >"$site/wheels/$(basename "${first%.part-aa}")"
+    done
+    for wheel in "$RTX_WHEELS"/*.whl "$site"/wheels/*.whl; do
+        [ -e "$wheel" ] || continue
+        # unzipped, not installed: pip may be absent, and neither it nor the machine's packages are touched
+        "$PYTHON" -m zipfile -e "$wheel" "$site/modules" || { echo "make gpu: $wheel is no whole wheel" >&2; exit 2; }
+    done
+    export PYTHONPATH="$site/modules:$RTX_WHEELS${PYTHONPATH:+:$PYTHONPATH}"
 fi
-nvidia-smi --query-gpu=name,driver_version,memory.total,clocks.sm,clocks.mem,power.draw,temperature.gpu --format=csv
-timeout 540 "$PYTHON" benchmarks/gpu.py "$@"
+status=0
+timeout --kill-after=10 590 "$PYTHON" benchmarks/gpu.py "$@" || status=$?
+[ "$status" -ne 124 ] || echo "make gpu: stopped after 590 s; what was measured by then is written" >&2
+exit "$status"
