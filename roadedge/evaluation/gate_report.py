@@ -292,7 +292,7 @@ def gate_markdown(result: GateResult) -> str:
     machine = result.environment
     made = f"{machine['date']} · {machine['processor']}, {machine['cpu_count']} CPUs · `{machine['command']}`"
     lines = "\n".join(f"- {line}" for line in gate_lines(result))
-    return "\n".join([f"# {headline(result).capitalize()}", "", *table, "", lines, "", made, ""])
+    return "\n".join([f"# {headline(result)}", "", *table, "", lines, "", made, ""])
 
 
 def _worst_lines(one: Verdict, min_ratio: float) -> list[str]:
