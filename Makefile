@@ -30,7 +30,7 @@ format: $(VENV)/.test
 	$(RUN) -m ruff check --fix .
 	$(RUN) -m ruff format .
 
-gpu: # installs nothing: a GPU machine brings its own torch
+gpu: # installs nothing: a GPU machine brings its own torch and TensorRT (benchmarks/README.md)
 	PYTHON="$(if $(wildcard $(RUN)),$(RUN),$(PYTHON))" bash benchmarks/gpu.sh
 
 clean:

@@ -10,7 +10,7 @@ with the reason. Nothing is installed and no setting of the machine is changed. 
     python benchmarks/gpu.py --onnx DIR                         # there: take them
 
 writes <gpu>-<date>.json and .md into benchmarks/results; a rehearsal writes into a folder for temporary files. Exit
-codes: 0 done, 2 wrong options, 3 no GPU answers.
+codes: 0 done, 2 wrong options, 3 no GPU answers, 130 interrupted.
 """
 
 from __future__ import annotations
@@ -118,11 +118,16 @@ def main(arguments: list[str] | None = None) -> int:
         run = Run(stage, budget, Path(work), given.dry_run, given.onnx, given.compile)
         seen.result["environment"]["command"] = command_line(sys.argv)  # not that of the stage
         session = Session(run, seen.result, lambda document: save(document, folder))
-        document = session.measure(networks)
-    path = save(document, folder)
-    print(*sentences(document), sep="\n")
+        status = 0
+        try:
+            session.measure(networks)
+        except KeyboardInterrupt:
+            print("interrupted; what was measured by then is kept", file=sys.stderr)
+            status = 130
+    path = save(session.document, folder)
+    print(*sentences(session.document), sep="\n")
     print(f"Results saved to {path.resolve()} and {path.with_suffix('.md').name}")
-    return 0
+    return status
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from statistics import fmean, median, pstdev
 from typing import Any
@@ -82,7 +82,7 @@ def _each(
     return done
 
 
-def times_of(rounds: list[list[Stages]]) -> dict[str, Any]:
+def times_of(rounds: Sequence[Sequence[Stages]]) -> dict[str, Any]:
     """Summaries of a way's times, milliseconds: `device_ms`, `with_transfers_ms` (None where unknown), `host_ms`.
 
     `round_medians_ms` has the median of each round for comparisons; `variation` is that of the time on the device,
@@ -144,6 +144,6 @@ def _with_transfers(stages: Stages) -> float | None:
     return None if None in known else sum(value for value in known if value is not None)
 
 
-def _median_of(rounds: list[list[Stages]], name: str) -> float | None:
+def _median_of(rounds: Sequence[Sequence[Stages]], name: str) -> float | None:
     found = [stages[name] for one in rounds for stages in one if name in stages]
     return round(median(found), 5) if found else None

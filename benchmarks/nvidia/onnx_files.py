@@ -14,7 +14,7 @@ from typing import Any
 
 from benchmarks.nvidia.child import sentence
 from roadedge.environment import installed
-from roadedge.errors import EnvironmentFault, RoadEdgeError
+from roadedge.errors import EnvironmentFault, ModelFileError, RoadEdgeError
 from roadedge.spec import read_sidecar, write_sidecar
 from roadedge.weights import folders
 
@@ -61,22 +61,35 @@ def prepare(network: str, folder: str, size: int, given: str | None = None) -> d
 def carried(network: str, places: Iterable[Path]) -> Files | None:
     """The files of the carried weights of `network` that come in most precisions; of equals the first."""
     by_stem: dict[tuple[Path, str], Files] = {}
+    faults: dict[tuple[Path, str], dict[str, str]] = {}
     for place in places:
         for path in sorted(place.glob("*.onnx")):
-            match, stated = _NAME.match(path.name), read_sidecar(path)
-            if match is None or stated is None or stated[0].name != network:
+            match = _NAME.match(path.name)
+            if match is None:
                 continue
-            checkpoint = place / f"{match['stem']}.pt"
-            key, provenance = (place, match["stem"]), stated[1]
-            weights = FRESH if provenance.get("weights") == FRESH else match["stem"]
-            one = by_stem.setdefault(
-                key, Files(network, weights, {}, str(checkpoint) if checkpoint.is_file() else None, True, {})
-            )
-            one.onnx[match["precision"] or "fp32"] = str(path)
-            if provenance.get("scales") == CONSTANT:
-                by_stem[key] = dataclasses.replace(one, calibrated=False)
-    usable = [one for one in by_stem.values() if "fp32" in one.onnx]
-    return max(usable, key=lambda one: len(one.onnx), default=None)
+            key, precision = (place, match["stem"]), match["precision"] or "fp32"
+            try:
+                stated = read_sidecar(path)
+            except ModelFileError as error:
+                faults.setdefault(key, {})[precision] = sentence(error)
+                continue
+            if stated is not None and stated[0].name == network:
+                known = by_stem.get(key) or _named(network, *key, stated[1])
+                constant = stated[1].get("scales") == CONSTANT
+                by_stem[key] = dataclasses.replace(
+                    known, onnx=known.onnx | {precision: str(path)}, calibrated=known.calibrated and not constant
+                )
+    usable = [(key, one) for key, one in by_stem.items() if "fp32" in one.onnx]
+    if not usable:
+        return None
+    key, best = max(usable, key=lambda pair: len(pair[1].onnx))
+    return dataclasses.replace(best, missing=faults.get(key, {}))
+
+
+def _named(network: str, place: Path, stem: str, provenance: dict[str, Any]) -> Files:
+    checkpoint = place / f"{stem}.pt"
+    weights = FRESH if provenance.get("weights") == FRESH else stem
+    return Files(network, weights, {}, str(checkpoint) if checkpoint.is_file() else None, True, {})
 
 
 def made_fresh(network: str, folder: Path, size: int) -> Files:

@@ -65,6 +65,7 @@ class Session:
         """All of it; the document is whole after each network."""
         todo = [self._empty(name, "skipped: its turn has not come") for name in networks]
         self.document["networks"] = todo
+        self._grown("begun")  # that the results cannot be written is found now
         first: dict[str, Any] | None = None
         for number, name in enumerate(networks):
             share = self._run.budget.share(len(networks) - number)

@@ -115,6 +115,9 @@ def _software(software: dict[str, Any]) -> Iterator[str]:
 def _trial(trial: dict[str, Any]) -> Iterator[str]:
     yield "## Does an engine of TensorRT for RTX run here?"
     yield ""
+    if not trial:
+        yield "not available: the run ended before it was tried"
+        return
     if "not_available" in trial:
         yield f"not available: {trial['not_available']}"
         return
