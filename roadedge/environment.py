@@ -34,12 +34,13 @@ def environment() -> dict[str, Any]:
 def command_line(arguments: list[str]) -> str:
     """A command to read and type again, without what must not travel in a sidecar.
 
-    Passwords in URLs are masked, and of an absolute path only the last part is kept: folders name people and machines.
+    Passwords in URLs are masked, and of a path that is absolute or leads out of the working folder only the last part is
+    kept: folders name people and machines.
     """
     words = [Path(arguments[0]).name] if arguments else []
     for word in arguments[1:]:
         word = re.sub(r"(?<=://)[^/\s]+@", "***@", word)
-        word = re.sub(r"(^|[=,])(/[^=,:]*/)([^/=,:]+)/?(?=$|[=,@])", r"\1\3", word)
+        word = re.sub(r"(^|[=,])((?:/|~/|(?:\.\./)+)(?:[^=,:]*/)?)([^/=,:]+)/?(?=$|[=,@])", r"\1\3", word)
         words.append(shlex.quote(word))
     return " ".join(words)
 

@@ -58,6 +58,20 @@ def test_folders_are_not_recorded() -> None:
     assert line == "roadedge train data '--output=x y' z a/b"
 
 
+@pytest.mark.parametrize(
+    ("word", "kept"),
+    [
+        ("../lab7/data/tianjin", "tianjin"),
+        ("../../x", "x"),
+        ("~/data/x", "x"),
+        ("A=../x/net.onnx", "A=net.onnx"),
+        ("/x", "x"),
+    ],
+)
+def test_folders_outside_the_working_one_are_not_told(word: str, kept: str) -> None:
+    assert command_line(["roadedge", word]) == f"roadedge {kept}"
+
+
 def test_a_command_of_nothing_is_nothing() -> None:
     assert command_line([]) == ""
 

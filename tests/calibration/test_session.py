@@ -127,7 +127,6 @@ def test_training_goes_all_the_way_in_one_run(data: Path, tmp_path: Path, capsys
         "--recipe",
         str(tmp_path / "r.toml"),
         "--qat",
-        "--no-gate",
         "-o",
         str(out),
         "-q",
