@@ -147,12 +147,19 @@ def supported_release(trt: Any, runtime: str) -> tuple[int, ...]:
 def layers_by_precision(trt: Any, network: Any) -> dict[str, int]:
     """Convolutions and matrix products of a parsed network by what they are to compute in, most frequent first.
 
-    One whose input and weight both come from a DequantizeLinear is int8; another one is of the type that it returns.
+    One whose input and weight both come from a DequantizeLinear is int8, also where the input was cut or joined on the
+    way, which TensorRT does in int8; another one is of the type that it returns.
     """
+    moving = (trt.LayerType.CONCATENATION, trt.LayerType.SLICE)
     heavy = (trt.LayerType.CONVOLUTION, trt.LayerType.DECONVOLUTION, trt.LayerType.MATRIX_MULTIPLY)
     names = {"FLOAT": "fp32", "HALF": "fp16", "BF16": "bf16"}  # by name: 8.6 has no BF16
     layers = [network.get_layer(i) for i in range(network.num_layers)]
-    dequantized = {layer.get_output(0).name for layer in layers if layer.type == trt.LayerType.DEQUANTIZE}
+    dequantized: set[str] = set()
+    for layer in layers:  # in the order of computation
+        read = layer.num_inputs if layer.type == trt.LayerType.CONCATENATION else 1
+        moved = layer.type in moving and all(layer.get_input(i).name in dequantized for i in range(read))
+        if moved or layer.type == trt.LayerType.DEQUANTIZE:
+            dequantized.add(layer.get_output(0).name)
     counts: Counter[str] = Counter()
     for layer in layers:
         if layer.type in heavy:

@@ -34,6 +34,8 @@ class Kind(enum.Enum):
     WORKSPACE = 8
     WARNING = 9
     ERROR = 10
+    CONCATENATION = 11
+    SLICE = 12
 
 
 def tensor(name: str, kind: Kind = Kind.HALF, shape: Sequence[int] = (1, 64, 64, 3)) -> Any:

@@ -63,11 +63,16 @@ def test_layers_are_counted_by_what_the_parsed_network_has(onnx: Path) -> None:
         layer(Kind.DEQUANTIZE, [tensor("q")], quantised[0]),
         layer(Kind.DEQUANTIZE, [tensor("w")], quantised[1]),
         layer(Kind.CONVOLUTION, quantised, tensor("a")),
+        layer(Kind.SLICE, [quantised[0], tensor("start")], tensor("part")),
+        layer(Kind.CONCATENATION, [tensor("part"), quantised[0]], tensor("joined")),
+        layer(Kind.CONVOLUTION, [tensor("joined"), quantised[1]], tensor("d")),
+        layer(Kind.CONCATENATION, [tensor("joined"), tensor("a")], tensor("mixed")),
+        layer(Kind.CONVOLUTION, [tensor("mixed"), quantised[1]], tensor("e")),  # part of it is a float
         layer(Kind.CONVOLUTION, [quantised[0]], tensor("b")),  # its weight is a float
         layer(Kind.DECONVOLUTION, [tensor("b"), tensor("v")], tensor("c", Kind.FLOAT)),
         CONVOLUTION,
     ]
-    assert built(Fake(layers=layers), onnx).layers_by_precision == {"fp16": 2, "int8": 1, "fp32": 1}
+    assert built(Fake(layers=layers), onnx).layers_by_precision == {"fp16": 3, "int8": 2, "fp32": 1}
 
 
 def test_skipped_tactics_are_counted_once_each(onnx: Path) -> None:
