@@ -313,6 +313,7 @@ def build(
     workspace: Annotated[str | None, typer.Option(help="auto (of what is free), or MiB; default the target's.")] = None,
     timing_cache: Annotated[Path | None, typer.Option(help="File of timings; default beside the engine.")] = None,
     dla: Annotated[int | None, typer.Option(help="DLA core to build an FP16 graph for.")] = None,
+    tf32: Annotated[bool, typer.Option("--tf32", help="Let FP32 layers be computed in TF32.")] = False,
     dynamic: Annotated[str | None, typer.Option(help="MIN,OPT,MAX of a graph of free size.")] = None,
     batch: Annotated[int, typer.Option(help="Windows at once, of a graph of free batch.")] = 1,
     check: Annotated[bool, typer.Option("--check/--no-check", help="Compare the engine with its ONNX file.")] = True,
@@ -332,7 +333,7 @@ def build(
 
     options = BuildOptions(
         parse_capabilities(capability), parse_workspace(workspace), timing_cache, dla,
-        parse_dynamic(dynamic) if dynamic else None, batch, check, overwrite,
+        parse_dynamic(dynamic) if dynamic else None, batch, check, overwrite, tf32,
     )  # fmt: skip
     made = build(find_model(model, (".onnx",)), target, output, options, triton, check_only, progress=not quiet)
     if as_json:

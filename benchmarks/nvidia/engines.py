@@ -23,15 +23,14 @@ CURRENT = "current"  # in the place of compute capabilities: the GPU at hand, wh
 
 
 class Library:
-    """A TensorRT module as it is, but for two things that a build here needs and `roadedge build` does not offer.
+    """A TensorRT module as it is, but for one thing that a build here needs and `roadedge build` does not offer.
 
-    TF32 is taken away from its builder's configurations where that is asked for: TensorRT allows it to FP32 layers by
-    itself. And the compute capability of the GPU at hand, also one that TensorRT for RTX has no name for, can be asked
-    for as a number: it stands for `CURRENT`.
+    The compute capability of the GPU at hand, also one that TensorRT for RTX has no name for, can be asked for as a
+    number: it stands for `CURRENT`.
     """
 
-    def __init__(self, module: Any, tf32: bool, current: str | None = None) -> None:
-        self._module, self._tf32, self._current = module, tf32, current
+    def __init__(self, module: Any, current: str | None = None) -> None:
+        self._module, self._current = module, current
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._module, name)
@@ -44,24 +43,6 @@ class Library:
             return own
         digits = self._current.replace(".", "")
         return SimpleNamespace(__members__={**own.__members__, f"SM{digits}": own.CURRENT})
-
-    def Builder(self, log: Any) -> Any:  # the module's own name
-        """The module's, with configurations as above."""
-        builder = self._module.Builder(log)
-        return builder if builder is None or self._tf32 else _WithoutTf32(builder, self._module.BuilderFlag.TF32)
-
-
-class _WithoutTf32:
-    def __init__(self, builder: Any, flag: Any) -> None:
-        self._builder, self._flag = builder, flag
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._builder, name)
-
-    def create_builder_config(self) -> Any:
-        config = self._builder.create_builder_config()
-        config.clear_flag(self._flag)
-        return config
 
 
 def target_of(runtime: str, here: Device) -> Target:
@@ -76,7 +57,7 @@ def target_of(runtime: str, here: Device) -> Target:
 
 
 def build(
-    onnx: str, runtime: str, folder: str, tf32: bool = True, capabilities: str = CURRENT, cache: str | None = None
+    onnx: str, runtime: str, folder: str, tf32: bool = False, capabilities: str = CURRENT, cache: str | None = None
 ) -> dict[str, Any]:
     """Build one engine; nothing is compared yet.
 
@@ -95,8 +76,8 @@ def build(
         if capabilities == CURRENT and current is None:
             raise EnvironmentFault(f"CURRENT asks for a GPU, and {'; '.join(here.absent) or 'there is none'}")
         named = (current,) if current is not None else tuple(capabilities.split(","))
-    library = Library(load_library(runtime), tf32, current)
-    options = BuildOptions(named, check=False, timing_cache=None if cache is None else Path(cache))
+    library = Library(load_library(runtime), current)
+    options = BuildOptions(named, check=False, timing_cache=None if cache is None else Path(cache), tf32=tf32)
     began = time.perf_counter()
     made = build_engine(Path(onnx), target_of(runtime, here), Path(folder), options, False, library)
     return {
@@ -108,7 +89,7 @@ def build(
         "compute_capabilities": list(made.facts.compute_capabilities),
         "skipped_tactics": made.facts.skipped_tactics,
         "runtime_version": made.facts.runtime_version,
-        "tf32_allowed": tf32,
+        "tf32_allowed": made.facts.tf32,
         "warnings": list(made.warnings)[:5],
     }
 

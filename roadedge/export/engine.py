@@ -174,6 +174,7 @@ def _plan_options(order: Order, cache: Path | None) -> PlanOptions:
         order.profiles,
         None if cache is None else cache.read_bytes() if cache.is_file() else b"",
         order.options.dla_core,
+        order.options.tf32,
     )
 
 
@@ -215,6 +216,7 @@ def _facts(order: Order, plan: Plan, wanted: PlanOptions, cache: Path | None) ->
         build_seconds=round(plan.seconds, 3),
         skipped_tactics=plan.skipped_tactics,
         dla=order.options.dla_core is not None,
+        tf32=wanted.tf32,
         fallback_layers=plan.fallback_layers,
         timing_cache=None if cache is None else cache.name,
         target=order.target.name,

@@ -43,8 +43,16 @@ def agreement(engine: Path, onnx: Path, facts: EngineFacts, device: Device, want
     with open_runner(onnx, "onnxruntime", accept_rejected=True) as reference:
         with open_runner(engine, facts.runtime, accept_rejected=True) as candidate:
             table = compare(reference, candidate, spec, parity_samples(spec))
-    table.check(TOLERANCES.get(facts.precision_effective.split("+")[0], TOLERANCES["fp16"]))
+    table.check(_tolerance(facts))
     return {"parity": [table.to_dict()], "checked": f"compared with its ONNX file on {len(table.rows)} samples"}
+
+
+def _tolerance(facts: EngineFacts) -> Tolerance:
+    """TF32 has the ten bits of fraction of FP16."""
+    precision = facts.precision_effective.split("+")[0]
+    if precision == "fp32" and facts.tf32:
+        return TOLERANCES["fp16"]
+    return TOLERANCES.get(precision, TOLERANCES["fp16"])
 
 
 def _why_not(facts: EngineFacts, device: Device) -> str:

@@ -31,11 +31,13 @@ class BuildOptions:
     batch: int = 1  # of a graph of free batch
     check: bool = True  # compare the engine with the ONNX file where it can run here
     overwrite: bool = False
+    tf32: bool = False  # let FP32 layers be computed in TF32
 
     def arguments(self) -> tuple[str, ...]:
         """As words of `roadedge build`, but for paths, target and capability."""
         words = [] if self.workspace_mib is None else ["--workspace", str(self.workspace_mib or "auto")]
         words += [] if self.dla_core is None else ["--dla", str(self.dla_core)]
+        words += ["--tf32"] if self.tf32 else []
         if self.dynamic is not None:
             words += ["--dynamic", ",".join(f"{h}x{w}" for h, w in dataclasses.astuple(self.dynamic))]
         return tuple(words + ([] if self.batch == 1 else ["--batch", str(self.batch)]))
@@ -74,6 +76,7 @@ class Order:
                 "profiles": self.profiles,
                 "workspace_mib": self.options.workspace_mib,
                 "dla": self.options.dla_core,
+                "tf32": self.options.tf32,
             }
         )
 

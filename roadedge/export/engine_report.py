@@ -43,6 +43,13 @@ def engine_lines(result: EngineResult) -> list[str]:
         lines.append(f"the engine that lay there was built again: {result.replaced}")
     if facts.workspace_bytes is not None:
         lines.append(f"workspace {mebibytes(facts.workspace_bytes)}")
+    if facts.tf32:
+        single = "fp32" in facts.layers_by_precision
+        lines.append(
+            "FP32 layers may be computed in TF32, as --tf32 allows"
+            if single
+            else "--tf32 changes nothing: no convolution or matrix product is in FP32"
+        )
     if facts.skipped_tactics:
         lines.append(
             f"{facts.skipped_tactics} tactics were skipped for want of memory: the engine may be slower than it could "

@@ -41,6 +41,7 @@ class PlanOptions:
     profiles: Mapping[str, Range] = field(default_factory=dict)
     timing_cache: bytes | None = None  # None: none is used; empty: a new one is begun
     dla_core: int | None = None
+    tf32: bool = False  # whether FP32 layers may be computed in TF32, which TensorRT allows by itself
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,6 +183,7 @@ def _configure(
         config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, options.workspace_bytes)
     if options.runtime == "tensorrt-rtx":
         _name_capabilities(trt, config, options.compute_capabilities)
+    _tf32(trt, config, options.tf32)
     if release[:2] == WEAK:
         _weakly_typed(trt, config, options.precision)
     if options.dla_core is not None:
@@ -218,6 +220,19 @@ def _name_capabilities(trt: Any, config: Any, capabilities: tuple[str, ...]) -> 
     config.num_compute_capabilities = len(kinds)  # unset, it would ask for a driver
     for i, kind in enumerate(kinds):
         config.set_compute_capability(kind, i)
+
+
+def _tf32(trt: Any, config: Any, wanted: bool) -> None:
+    """Every release allows TF32 until it is told not to, and a strongly typed FP32 layer is then no FP32 layer."""
+    if wanted:
+        config.set_flag(trt.BuilderFlag.TF32)
+    else:
+        config.clear_flag(trt.BuilderFlag.TF32)
+    if bool(config.get_flag(trt.BuilderFlag.TF32)) != wanted:
+        raise EnvironmentFault(
+            f"TensorRT {trt.__version__} was told to {'allow' if wanted else 'forbid'} TF32 and its configuration says "
+            f"otherwise; nothing was built: {'leave --tf32 out' if wanted else 'update TensorRT, or give --tf32'}"
+        )
 
 
 def _weakly_typed(trt: Any, config: Any, precision: str) -> None:

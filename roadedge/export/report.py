@@ -103,6 +103,8 @@ def _engine_lines(facts: dict[str, Any] | None) -> list[str]:
         f"  asked for {facts['precision_requested']}, computes in {facts['precision_effective']}; layers: {counts}",
         f"  built from {facts['onnx']}, sha256 {facts['onnx_sha256']}",
     ]
+    if facts.get("tf32") is not False and "fp32" in facts["layers_by_precision"]:  # unstated by older builds: allowed
+        lines.append("  FP32 layers may be computed in TF32")
     for port in (*facts["inputs"], *facts["outputs"]):
         sides = " x ".join("any" if side is None else str(side) for side in port["shape"])
         lines.append(f"    {port['name']:12s} {port['dtype']:8s} {sides}")

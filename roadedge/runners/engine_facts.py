@@ -25,11 +25,13 @@ RUNTIMES = {"tensorrt": "TensorRT", "tensorrt-rtx": "TensorRT for RTX"}
 Shape = tuple[int, ...]
 Range = tuple[Shape, Shape, Shape]  # min, opt, max
 TEXT = (str, type(None))
+FLAG = (bool, type(None))
 KINDS: dict[Any, str] = {  # what a sidecar's values must be, where nothing else finds a wrong one
     str: "runtime_version engine_sha256 onnx onnx_sha256 precision_requested precision_effective command",
     dict: "layers_by_precision",
     tuple: "compute_capabilities inputs outputs profiles fallback_layers build_arguments",
     int: "skipped_tactics",
+    FLAG: "tf32",
     TEXT: "gpu driver cuda jetpack checkpoint_sha256 target timing_cache",
 }
 
@@ -65,6 +67,7 @@ class EngineFacts:
     build_seconds: float | None = None
     skipped_tactics: int = 0  # for want of memory: the engine is slower than it could be
     dla: bool = False
+    tf32: bool | None = None  # FP32 layers may be computed in TF32; None: a sidecar of a build that left it allowed
     fallback_layers: tuple[str, ...] = ()  # what DLA left to the GPU
     timing_cache: str | None = None  # name and digest of the cache that was used
     target: str | None = None  # a file of export/
@@ -105,9 +108,9 @@ def _check(facts: Any) -> None:  # Any: the values may have come from somebody's
     for kind, names in KINDS.items():
         for name in names.split():
             if not isinstance(getattr(facts, name), kind):
+                wanted = f"{kind[0].__name__}, or none" if isinstance(kind, tuple) else kind.__name__
                 raise ModelFileError(
-                    f"an engine's {name} is of type {'str, or none' if kind is TEXT else kind.__name__}, "
-                    f"got {getattr(facts, name)!r}; build it again"
+                    f"an engine's {name} is of type {wanted}, got {getattr(facts, name)!r}; build it again"
                 )
     if Path(facts.onnx).name != facts.onnx:
         raise ModelFileError(f"an engine's onnx is the name of a file beside it, got {facts.onnx!r}; build it again")

@@ -19,6 +19,7 @@ class Flag(enum.IntEnum):
     FP16 = 2
     INT8 = 3
     GPU_FALLBACK = 4
+    TF32 = 5
 
 
 class Kind(enum.Enum):
@@ -146,10 +147,11 @@ class Profile:
 
 
 class Config:
-    """Notes what is set."""
+    """Notes what is set. TF32 is allowed from the beginning, as by TensorRT."""
 
     def __init__(self) -> None:
-        self.flags: list[Flag] = []
+        self.flags: list[Flag] = [Flag.TF32]
+        self.deaf = False  # whether it keeps its flags, whatever it is told
         self.pools: dict[Kind, int] = {}
         self.profiles: list[Profile] = []
         self.caches: list[bytes] = []
@@ -159,7 +161,15 @@ class Config:
         self.DLA_core: int | None = None
 
     def set_flag(self, flag: Flag) -> None:
-        self.flags.append(flag)
+        if flag not in self.flags and not self.deaf:
+            self.flags.append(flag)
+
+    def clear_flag(self, flag: Flag) -> None:
+        if flag in self.flags and not self.deaf:
+            self.flags.remove(flag)
+
+    def get_flag(self, flag: Flag) -> bool:
+        return flag in self.flags
 
     def set_memory_pool_limit(self, pool: Kind, count: int) -> None:
         self.pools[pool] = count

@@ -55,6 +55,24 @@ def test_build_as_json_prints_json_alone(
     assert found["facts"]["build_arguments"] == ["--workspace", "512"]
 
 
+def test_tf32_is_off_unless_asked_for_and_is_said(
+    workplace: Path, artefacts: Artefacts, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("tensorrt_rtx", reason="TensorRT for RTX is not installed")
+    lines = []
+    for file, more in ((artefacts.fp32, []), (artefacts.fp32, ["--tf32"]), (artefacts.fp16, ["--tf32"])):
+        assert main(["build", str(file), *RTX, "-o", "out", *more]) == 0
+        lines.append([line for line in capsys.readouterr().out.splitlines() if "TF32" in line or "tf32" in line])
+    assert lines == [
+        [],
+        ["FP32 layers may be computed in TF32, as --tf32 allows"],
+        ["--tf32 changes nothing: no convolution or matrix product is in FP32"],
+    ]
+    for engine, said in (("tiny.rtx.engine", True), ("tiny.fp16.rtx.engine", False)):
+        assert main(["info", f"out/{engine}"]) == 0
+        assert ("FP32 layers may be computed in TF32" in capsys.readouterr().out) is said
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "said"),
     [

@@ -33,7 +33,7 @@ from roadedge.export.engine import EngineResult, build_engine
 from roadedge.export.engine_order import BuildOptions
 from roadedge.export.targets import Target, read_target
 from roadedge.runners.device import Device
-from roadedge.runners.engine_facts import EngineFacts
+from roadedge.runners.engine_facts import EngineFacts, rebuild_command
 from roadedge.runners.face import AssumedSpecWarning
 from roadedge.spec import read_sidecar, sha256_of, sidecar_path
 from tests.export.artefacts import Artefacts, samples
@@ -104,9 +104,10 @@ def test_an_engine_of_the_same_key_is_used_again(build: Build) -> None:
         {"library": Fake("10.3.1")},
         {"device": dataclasses.replace(NANO, gpu="Orin (another board)")},
         {"options": {"workspace_mib": 100}},
+        {"options": {"tf32": True}},
         {"options": {"overwrite": True}},
     ],
-    ids=["version", "gpu", "option", "overwrite"],
+    ids=["version", "gpu", "option", "tf32", "overwrite"],
 )
 def test_a_stale_engine_is_built_again_and_that_is_said(build: Build, change: dict[str, Any]) -> None:
     build()
@@ -213,6 +214,14 @@ def test_dla_and_the_layers_that_fell_back_are_recorded(build: Build) -> None:
     says = [(Kind.WARNING, "Layer '/up' (RESIZE): Unsupported on DLA. Switching this layer's device type to GPU.")]
     facts = build(library=Fake(says=says, dla_cores=2), options={"dla_core": 1}).facts
     assert (facts.dla, facts.fallback_layers, facts.build_arguments) == (True, ("/up",), ("--dla", "1"))
+
+
+def test_tf32_is_recorded_and_asked_for_again_where_it_was(build: Build) -> None:
+    without, allowed = build().facts, build(options={"tf32": True}).facts
+    assert (without.tf32, without.build_arguments) == (False, ())
+    assert (allowed.tf32, allowed.build_arguments) == (True, ("--tf32",))
+    assert "--tf32" in rebuild_command(allowed, "road.engine")
+    assert "--tf32" not in rebuild_command(without, "road.engine")
 
 
 def test_8_6_gets_int8_weights_as_floats(build: Build, artefacts: Artefacts, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,6 +14,7 @@ from roadedge.export import engine_check
 from roadedge.export.engine import build_engine
 from roadedge.export.engine_check import agreement
 from roadedge.export.engine_order import BuildOptions
+from roadedge.export.parity import Parity
 from roadedge.export.targets import read_target
 from roadedge.preprocess import Feeds
 from roadedge.runners import Runner, open_runner
@@ -81,6 +82,25 @@ def test_an_engine_that_does_not_agree_is_an_error(
     monkeypatch.setattr(engine_check, "open_runner", broken)
     with pytest.raises(ExportError, match="NaN" if damage == "nan" else "differs from"):
         agreement(made[0], artefacts.fp16, made[1], NANO)
+
+
+@pytest.mark.parametrize(
+    ("effective", "tf32", "like"),
+    [("fp32", False, "fp32"), ("fp32", None, "fp32"), ("fp32", True, "fp16"), ("int8+fp32", True, "int8")],
+)
+def test_tf32_is_judged_like_fp16(
+    made: tuple[Path, EngineFacts],
+    play: list[str],
+    artefacts: Artefacts,
+    monkeypatch: pytest.MonkeyPatch,
+    effective: str,
+    tf32: bool | None,
+    like: str,
+) -> None:
+    held: list[Any] = []
+    monkeypatch.setattr(Parity, "check", lambda self, tolerance: held.append(tolerance))
+    agreement(made[0], artefacts.fp16, dataclasses.replace(made[1], precision_effective=effective, tf32=tf32), NANO)
+    assert held == [engine_check.TOLERANCES[like]]
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import signal
 import types
 from pathlib import Path
@@ -49,6 +50,29 @@ def test_8_6_is_built_by_its_flags(onnx: Path, precision: str, flags: list[Flag]
     assert fake.network_flags == [1 << Flag.EXPLICIT_BATCH]
     assert fake.config.flags == flags
     assert fake.config.progress_monitor is None  # it came with 10
+
+
+@pytest.mark.parametrize("version", ["8.6.2", *TENTH])
+@pytest.mark.parametrize("runtime", ["tensorrt", "tensorrt-rtx"])
+def test_tf32_is_forbidden_until_it_is_asked_for(onnx: Path, version: str, runtime: str) -> None:
+    found = []
+    unasked = PlanOptions(runtime, "fp32")
+    for wanted in (unasked, dataclasses.replace(unasked, tf32=False), dataclasses.replace(unasked, tf32=True)):
+        fake = Fake(version)
+        fake.ComputeCapability = types.SimpleNamespace(__members__={})
+        build_plan(fake, onnx, wanted, Progress(shown=False))
+        found.append(fake.config.flags)
+    assert found == [[], [], [Flag.TF32]]
+
+
+@pytest.mark.parametrize("wanted", [False, True])
+def test_a_configuration_that_does_not_do_as_told_about_tf32_builds_nothing(onnx: Path, wanted: bool) -> None:
+    fake = Fake()
+    fake.config.flags = [] if wanted else [Flag.TF32]
+    fake.config.deaf = True
+    with pytest.raises(EnvironmentFault, match=f"told to {'allow' if wanted else 'forbid'} TF32.*nothing was built"):
+        built(fake, onnx, "fp32", tf32=wanted)
+    assert fake.builds == 0
 
 
 @pytest.mark.parametrize("version", ["8.5.2", "7.2.3", "9.3.0"])

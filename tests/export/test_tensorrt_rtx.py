@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
+from typing import Any
 
 import onnx
 import pytest
@@ -78,6 +79,34 @@ def test_every_emission_passes_the_lint(graphs: tuple[str, dict[str, Path]]) -> 
         assert [one.rule for one in found if not one.blocks] == (["remainder"] if precision == "int8" else [])
         if precision != "int8-fp16":  # FP16 scales came with opset 19, which 8.6 does not read
             assert blocking(found, "8.6") == [], precision
+
+
+@pytest.mark.parametrize("wanted", [False, True])
+def test_real_configurations_forbid_tf32_until_it_is_asked_for(
+    tensorrt: ModuleType, artefacts: Artefacts, wanted: bool
+) -> None:
+    configurations = []
+
+    class Builder:
+        """The module's, whose configurations are kept to be looked at after the build."""
+
+        def __init__(self, log: Any) -> None:
+            self._own = tensorrt.Builder(log)
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(self._own, name)
+
+        def create_builder_config(self) -> Any:
+            configurations.append(self._own.create_builder_config())
+            before.append(configurations[-1].get_flag(tensorrt.BuilderFlag.TF32))
+            return configurations[-1]
+
+    before: list[bool] = []
+    module = SimpleNamespace(**{**vars(tensorrt), "Builder": Builder})
+    options = PlanOptions("tensorrt-rtx", "fp32", ("8.6",), tf32=wanted)
+    assert build_plan(module, artefacts.fp32, options, Progress(shown=False)).layers_by_precision == {"fp32": 40}
+    assert before == [True]  # what a build would have been, had nobody asked
+    assert [one.get_flag(tensorrt.BuilderFlag.TF32) for one in configurations] == [wanted]
 
 
 @pytest.mark.parametrize("precision", ["fp32", "fp16"])

@@ -88,6 +88,7 @@ def test_facts_survive_their_sidecar(facts: EngineFacts) -> None:
         ({"skipped_tactics": "few"}, "skipped_tactics is of type int"),
         ({"build_arguments": "--batch 2"}, "build_arguments is of type tuple"),
         ({"gpu": 3}, "gpu is of type str, or none"),
+        ({"tf32": "off"}, "tf32 is of type bool, or none"),
         ({"compute_capabilities": [8.7, "x"]}, "numbers with points"),
         ({"onnx": "../road.onnx"}, "name of a file beside it"),
         ({"schema_version": 9}, "schema version 9"),
@@ -101,6 +102,12 @@ def test_facts_survive_their_sidecar(facts: EngineFacts) -> None:
 def test_facts_that_are_none_are_refused(facts: EngineFacts, change: dict[str, object], said: str) -> None:
     with pytest.raises(ModelFileError, match=said):
         EngineFacts.from_dict({**json.loads(json.dumps(facts.to_dict())), **change})
+
+
+def test_facts_of_a_build_that_did_not_ask_about_tf32_are_read(facts: EngineFacts) -> None:
+    values = facts.to_dict()
+    del values["tf32"]
+    assert EngineFacts.from_dict(values).tf32 is None
 
 
 def test_facts_without_a_key_are_refused(facts: EngineFacts) -> None:
