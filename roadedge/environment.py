@@ -34,8 +34,8 @@ def environment() -> dict[str, Any]:
 def command_line(arguments: list[str]) -> str:
     """A command to read and type again, without what must not travel in a sidecar.
 
-    Passwords in URLs are masked, and of a path that is absolute or leads out of the working folder only the last part is
-    kept: folders name people and machines.
+    Passwords in URLs are masked, and of a path that is absolute or leads out of the working folder only the last part
+    is kept: folders name people and machines.
     """
     words = [Path(arguments[0]).name] if arguments else []
     for word in arguments[1:]:

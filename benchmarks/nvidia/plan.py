@@ -155,7 +155,7 @@ class Session:
         path = files["onnx"].get(FILE_OF[precision])
         if path is None:
             return row | {"not_available": files["missing"].get(FILE_OF[precision], "there is no file")}
-        tf32 = precision != "fp32"
+        tf32 = precision == "tf32"
         cache = self._run.work / f"timing-{'tf32' if tf32 else 'fp32'}.cache" if runtime == "tensorrt" else None
         task = {
             "kind": "build",

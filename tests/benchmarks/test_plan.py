@@ -82,7 +82,7 @@ def test_int8_is_built_of_the_file_with_an_fp16_remainder_and_fp32_without_tf32(
     assert builds["roadedge-s-tensorrt-tf32"]["tf32"]
     caches = {name: task["cache"] for name, task in builds.items()}
     assert (
-        caches["roadedge-s-tensorrt-fp32"] != caches["roadedge-s-tensorrt-tf32"] == caches["roadedge-s-tensorrt-int8"]
+        caches["roadedge-s-tensorrt-tf32"] != caches["roadedge-s-tensorrt-fp32"] == caches["roadedge-s-tensorrt-int8"]
     )
 
 
