@@ -1,11 +1,13 @@
 """Fake quantization: float modules that compute what int8 will, with scales as buffers and a straight-through gradient.
 
 Symmetric int8 throughout, zero point 0: activations per tensor, weights per output channel, those of transposed
-convolutions per tensor. Scales are numbers of float16 (`placement.snapped`). With `learned` they are parameters while
-training.
+convolutions per tensor. Scales are numbers of float16 (`placement.snapped`). With `learned` their logarithms are
+parameters while training: a step of Adam is as long as the learning rate whatever the gradient, and scales are so small
+that steps on themselves would take them below zero.
 
 Source: Jacob et al., "Quantization and Training of Neural Networks" (CVPR 2018); learned step size: Esser et al.,
-"Learned Step Size Quantization" (ICLR 2020), gradient scaled by 1 / sqrt(elements * 127).
+"Learned Step Size Quantization" (ICLR 2020), gradient scaled by 1 / sqrt(elements * 127); the logarithm after Jain et
+al., "Trained Quantization Thresholds" (MLSys 2020).
 """
 
 from __future__ import annotations
@@ -37,7 +39,7 @@ def snapped(scale: Tensor) -> Tensor:
 
 
 class Scale(nn.Module):
-    """A scale: a buffer, or while it is learned a parameter, of `count` numbers."""
+    """`count` scales: a buffer `scale`, or a parameter `exponent`, their base-2 logarithms, where they are learned."""
 
     scale: Tensor
     zero: Tensor
@@ -45,9 +47,9 @@ class Scale(nn.Module):
     def __init__(self, count: int, learned: bool) -> None:
         super().__init__()
         start = torch.full((count,), SMALLEST_SCALE)
-        self.learned = learned
+        self.count, self.learned = count, learned
         if learned:
-            self.scale = nn.Parameter(start)
+            self.exponent = nn.Parameter(start.log2())
         else:
             self.register_buffer("scale", start)
         self.register_buffer("zero", torch.zeros(count, dtype=torch.int32), persistent=False)
@@ -55,11 +57,19 @@ class Scale(nn.Module):
     @torch.no_grad()
     def set(self, scale: Tensor) -> None:
         """Take these scales, as float16 can hold them."""
-        self.scale.copy_(snapped(scale.detach().reshape(self.scale.shape)))
+        taken = snapped(scale.detach().reshape(self.count))
+        if self.learned:
+            self.exponent.copy_(taken.log2())
+        else:
+            self.scale.copy_(taken)
+
+    def deployed(self) -> Tensor:
+        """(count,) scales as they will be deployed."""
+        return snapped(self.exponent.detach().exp2()) if self.learned else self.scale
 
     def settle(self) -> None:
         """Replace what was learned by what will be deployed."""
-        self.set(self.scale)
+        self.set(self.deployed())
 
     @property
     def free(self) -> bool:
@@ -83,10 +93,10 @@ class QuantPoint(Scale):
         if self.free:
             factor = 1 / math.sqrt(x.numel() * LEVELS)
             out: Tensor = torch._fake_quantize_learnable_per_tensor_affine(
-                x, self.scale, self.zero.float(), LOWEST, LEVELS, factor
+                x, self.exponent.exp2(), self.zero.float(), LOWEST, LEVELS, factor
             )
             return out
-        scale = snapped(self.scale.detach()) if self.learned else self.scale
+        scale = self.deployed()
         return torch.fake_quantize_per_tensor_affine(x, scale[0], self.zero[0], LOWEST, LEVELS)
 
 
@@ -102,31 +112,28 @@ class QuantWeight(Scale):
     @torch.no_grad()
     def follow(self, weight: Tensor) -> None:
         """Set the scales by the largest magnitudes."""
-        largest = weight.abs().amax((1, 2, 3)) if len(self.scale) > 1 else weight.abs().amax()
+        largest = weight.abs().amax((1, 2, 3)) if self.count > 1 else weight.abs().amax()
         self.set(largest / LEVELS)
 
     def forward(self, weight: Tensor) -> Tensor:
         """(O, I, k, k) rounded to multiples of its channels' scales."""
         if self.training and not self.learned:
             self.follow(weight)
-        if len(self.scale) == 1:
-            scale, zero = self.scale[0], self.zero[0]
+        if self.count == 1:
             if self.free:
                 factor = 1 / math.sqrt(weight.numel() * LEVELS)
                 whole: Tensor = torch._fake_quantize_learnable_per_tensor_affine(
-                    weight, self.scale, self.zero.float(), LOWEST, LEVELS, factor
+                    weight, self.exponent.exp2(), self.zero.float(), LOWEST, LEVELS, factor
                 )
                 return whole
-            scale = snapped(scale.detach()) if self.learned else scale
-            return torch.fake_quantize_per_tensor_affine(weight, scale, zero, LOWEST, LEVELS)
+            return torch.fake_quantize_per_tensor_affine(weight, self.deployed()[0], self.zero[0], LOWEST, LEVELS)
         if self.free:
             factor = 1 / math.sqrt(weight[0].numel() * LEVELS)
             each: Tensor = torch._fake_quantize_learnable_per_channel_affine(
-                weight, self.scale, self.zero.float(), 0, LOWEST, LEVELS, factor
+                weight, self.exponent.exp2(), self.zero.float(), 0, LOWEST, LEVELS, factor
             )
             return each
-        scale = snapped(self.scale.detach()) if self.learned else self.scale
-        return torch.fake_quantize_per_channel_affine(weight, scale, self.zero, 0, LOWEST, LEVELS)
+        return torch.fake_quantize_per_channel_affine(weight, self.deployed(), self.zero, 0, LOWEST, LEVELS)
 
 
 class QuantConv2d(nn.Conv2d):

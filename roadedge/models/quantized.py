@@ -110,12 +110,12 @@ class QuantizedNet(RoadNet):
     def scales(self) -> tuple[dict[str, float], dict[str, NDArray[np.float32]]]:
         """({reader: scale of what it reads}, {convolution: scales of its weight}), readers as in `Placement.reads`."""
         modules = self.points()
-        values = {reader: float(modules[group].scale[0].detach()) for reader, group in self.placement.reads.items()}
+        values = {reader: float(modules[group].deployed()[0]) for reader, group in self.placement.reads.items()}
         weights = {}
         for name in self.placement.convolutions:
             conv = self.body.get_submodule(weight_of(name))
             assert isinstance(conv, QuantConv2d | QuantConvTranspose2d)
-            weights[name] = conv.quantized.scale.detach().numpy().copy()
+            weights[name] = conv.quantized.deployed().numpy().copy()
         return values, weights
 
     def unquantized(self) -> RoadNet:

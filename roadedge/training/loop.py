@@ -151,7 +151,7 @@ def train_step(run: Run, batch: Batch, step: int, precision: str, output: Path) 
     """
     recipe, network = run.recipe, run.network
     for group in run.optimiser.param_groups:
-        group["lr"] = rate(recipe, step)
+        group["lr"] = rate(recipe, step) * group.get("pace", 1)
     network.train()
     feeds = {name: torch.from_numpy(value) for name, value in batch.feeds.items()}
     low = torch.autocast("cpu", torch.bfloat16) if precision == "bf16" else nullcontext()

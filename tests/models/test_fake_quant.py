@@ -29,19 +29,26 @@ def test_a_fixed_scale_is_a_buffer_and_a_learned_one_gets_a_gradient() -> None:
     point = QuantPoint(learned=True).train()
     point.set(torch.tensor(0.25))
     point(torch.linspace(-1, 1, 64)).square().sum().backward()
-    assert point.scale.grad is not None
-    assert point.scale.grad.abs().item() > 0
+    assert point.exponent.grad is not None
+    assert point.exponent.grad.abs().item() > 0
 
 
 def test_a_learned_scale_is_deployed_as_float16_holds_it() -> None:
     point = QuantPoint(learned=True)
     with torch.no_grad():
-        point.scale.fill_(0.1234567)
+        point.exponent.copy_(torch.tensor([0.1234567]).log2())
     x = torch.randn(100)
     before = point.eval()(x)
     point.settle()
-    assert torch.equal(point.scale, snapped(torch.tensor([0.1234567])))
+    assert torch.equal(point.deployed(), snapped(torch.tensor([0.1234567])))
     assert torch.equal(point.eval()(x), before)
+
+
+def test_every_scale_of_float16_survives_being_kept_as_a_logarithm() -> None:
+    halves = torch.arange(0x0400, 0x7C00, dtype=torch.int16).view(torch.float16).float()  # from 2**-14 to 65504
+    learned = QuantWeight(len(halves), learned=True)
+    learned.set(halves)
+    assert torch.equal(learned.deployed(), halves)
 
 
 def test_scales_of_weights_follow_the_weights_while_training_and_stay_in_eval() -> None:

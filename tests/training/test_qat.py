@@ -112,6 +112,20 @@ def test_learned_step_sizes_move(folder: Path, start: Path, tmp_path: Path) -> N
         assert float(np.float16(scale)) == scale
 
 
+def test_learned_step_sizes_stay_near_where_they_began(folder: Path, start: Path, tmp_path: Path) -> None:
+    """Adam's steps are as long as the rate: eight of 1e-3 on the scales themselves would leave most below zero."""
+    learned = QatSpec(on=True, observe=2, method="max", learned=True)
+    recipe = override(SHORT, steps=8, lr=1e-3, warmup_steps=0, ema=0.0, qat=learned)
+    result = train(recipe, [folder], tmp_path / "run", init=start, threads=1, report=quiet)
+    after, _ = load_network(result.folder / "last.pt")
+    before, _ = load_network(start)
+    began = QuantizedNet(before, Quantization(learned=True))
+    assert isinstance(after, QuantizedNet)
+    for name, scales in after.scales()[1].items():
+        ratio = scales / began.scales()[1][name]
+        assert 0.5 < ratio.min() <= ratio.max() < 2, name
+
+
 def test_the_distance_from_the_teacher_is_zero_where_they_agree_and_ignores_the_ignored() -> None:
     teacher = torch.tensor([[[[2.0, -1.0], [0.0, 4.0]]]])
     target = torch.tensor([[[255, 0], [128, 0]]], dtype=torch.uint8)
