@@ -42,16 +42,16 @@ def rewritten(model: Any) -> int:
 
     count = 0
     for node in model.get_ordered_ops():
-        if node.get_type_name() != "FakeQuantize" or not _is_symmetric(node):
+        if node.get_type_name() != "FakeQuantize" or not _makes_int8(node):
             continue
         value, ends = node.input_value(0), _dequantized(node)
         if not ends:
             continue
-        if not _never_negative(value):
-            count += _joined_in_float(node, ends)
-            continue
         high = float(_numbers(node, 2)[0])
         step = (high - float(_numbers(node, 1)[0])) / (LEVELS - 1)
+        if not (_never_negative(value) and all(_gives_back(end, step) for end in ends)):
+            count += _joined_in_float(node, ends)
+            continue
         zero, top = (ops.constant(np.array([edge], np.float32)) for edge in (0.0, step * (LEVELS - 1)))
         single = value if _is_single(value) else ops.convert(value, "f32")
         unsigned = ops.fake_quantize(ops.clamp(single, 0.0, high), zero, top, zero, top, LEVELS)
@@ -66,8 +66,8 @@ def rewritten(model: Any) -> int:
     return count
 
 
-def _is_symmetric(node: Any) -> bool:
-    """Whether this is QuantizeLinear to int8 with one scale and zero point 0."""
+def _makes_int8(node: Any) -> bool:
+    """Whether this is QuantizeLinear to int8 with one scale; its zero point may be another than 0."""
     if any(node.input_value(i).get_node().get_type_name() != "Constant" for i in range(1, 5)):
         return False
     low, high, out_low, out_high = (_numbers(node, i) for i in range(1, 5))
@@ -99,6 +99,24 @@ def _dequantized(node: Any) -> list[Any]:
     return found
 
 
+def _gives_back(end: Any, step: float) -> bool:
+    """Whether a multiplication takes the levels back by the step that made them: a foreign graph may take another."""
+    before = end.input_value(0).get_node()
+    while before.get_type_name() in ("Convert", "Subtract"):
+        if before.get_type_name() == "Subtract" and not _is_constant(before.input_value(1), 0.0):
+            return False
+        before = before.input_value(0).get_node()
+    return _is_constant(end.input_value(1), step)
+
+
+def _is_constant(value: Any, wanted: float) -> bool:
+    node = value.get_node()
+    while node.get_type_name() == "Convert":
+        node = node.input_value(0).get_node()
+    same = node.get_type_name() == "Constant" and np.allclose(node.data, wanted, rtol=1e-3, atol=0)
+    return bool(same)
+
+
 def _never_negative(value: Any) -> bool:
     node = value.get_node()
     kind = node.get_type_name()
@@ -116,13 +134,13 @@ def _joined_in_float(node: Any, ends: list[Any]) -> bool:
     from openvino import opset13 as ops
 
     parted = False
-    lowest = float(_numbers(node, 1)[0])
+    lowest = -np.finfo(np.float16).max
     before = node.input_value(0).get_node()
     while before.get_type_name() in MOVES:
         before = before.input_value(0).get_node()
     if before.get_type_name() == "Concat":
         value = node.input_value(0)
-        floor = ops.constant(np.array([-np.finfo(np.float16).max], np.float32))
+        floor = ops.constant(np.array([lowest], np.float32))
         node.input(0).replace_source_output(ops.maximum(value, _like(floor, value)).output(0))
         parted = True
     for end in ends:

@@ -136,6 +136,33 @@ def test_maps_that_may_be_negative_are_fine_where_they_are_not(x: NDArray[np.flo
     assert np.mean(np.abs(in_onnxruntime(model, x) - in_openvino(model, x)) > STEP / 2) < 1e-3
 
 
+@pytest.mark.parametrize("concat", [False, True])
+@pytest.mark.parametrize("relu", [False, True])
+def test_a_graph_that_takes_back_by_another_scale_keeps_its_values(
+    relu: bool, concat: bool, x: NDArray[np.float32]
+) -> None:
+    """A foreign graph may multiply by rescaling: quantized by one scale, taken back by twice that."""
+    model = onnx.load_from_string(joined(relu=relu, concat=concat))
+    model.graph.initializer.append(numpy_helper.from_array(np.asarray(2 * STEP, np.float32), "twice"))
+    for node in model.graph.node:
+        if node.op_type == "DequantizeLinear" and node.input[0] in ("a_q", "b_q"):
+            node.input[1] = "twice"
+    want, got = in_onnxruntime(model.SerializeToString(), x), in_openvino(model.SerializeToString(), x)
+    assert want.max() > 20 * STEP
+    assert np.mean(np.abs(want - got) > STEP) < 1e-3
+
+
+@pytest.mark.parametrize("relu", [False, True])
+def test_a_zero_point_is_kept(relu: bool, x: NDArray[np.float32]) -> None:
+    model = onnx.load_from_string(joined(relu=relu, concat=True))
+    model.graph.initializer.append(numpy_helper.from_array(np.asarray(20, np.int8), "twenty"))
+    for node in model.graph.node:
+        if node.input[0] in ("a", "b", "a_q", "b_q"):
+            node.input[2] = "twenty"
+    want, got = in_onnxruntime(model.SerializeToString(), x), in_openvino(model.SerializeToString(), x)
+    assert np.mean(np.abs(want - got) > STEP / 2) < 1e-3
+
+
 def test_a_float_graph_is_left_alone(tmp_path: Path) -> None:
     import openvino
 
