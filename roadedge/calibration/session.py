@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
+import math
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -10,11 +12,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from roadedge.atomic import write_json
+from roadedge.calibration.ranges import parse_method
 from roadedge.environment import environment
-from roadedge.errors import ExportError, MissingExtraError, RoadEdgeError, UnknownNameError, UsageError
+from roadedge.errors import DataError, ExportError, MissingExtraError, RoadEdgeError, UnknownNameError, UsageError
 from roadedge.resources import recipe_path
 from roadedge.run_folder import newest_run, open_run_folder
-from roadedge.spec import read_sidecar
+from roadedge.spec import read_sidecar, sha256_of
 
 if TYPE_CHECKING:
     from roadedge.calibration.ptq import PtqResult
@@ -65,14 +68,34 @@ class QuantizeOptions:
     def __post_init__(self) -> None:
         if self.mode not in MODES:
             raise UnknownNameError("mode", self.mode, MODES)
-        if self.mode == "ptq" and any(v is not None for v in (self.steps, self.epochs, self.lr, self.learned)):
+        if self.mode == "ptq" and self._tunes:
             raise UsageError("--steps, --epochs, --lr and --learned-scales belong to --mode qat; leave them out")
         if self.mode == "ptq" and self.resume:
             raise UsageError("--resume continues a fine-tuning; it belongs to --mode qat")
+        if self.resume and (self.overwrite or self.recipe or self.keep_float or self.method or self._tunes):
+            raise UsageError("--resume continues a fine-tuning as it was started; leave its other settings out")
         if self.steps is not None and self.epochs is not None:
             raise UsageError("--steps and --epochs say the same thing; give one of them")
         if "auto" in self.keep_float and len(self.keep_float) > 1:
             raise UsageError("--keep-float is auto or a list of convolutions, not both")
+        self._check_values()
+
+    def _check_values(self) -> None:
+        """Raise for values that could never do, before any work."""
+        if self.method is not None:
+            parse_method(self.method)
+        if self.epochs is not None and not 0 < self.epochs < math.inf:
+            raise UsageError(f"--epochs must be above 0, got {self.epochs:g}")
+        if not 0 < self.min_iou_ratio <= 1:
+            raise UsageError(f"--min-iou-ratio must lie above 0 and at most at 1, got {self.min_iou_ratio:g}")
+        for name, count in (("--calib", self.calib), ("--threads", self.threads)):
+            if count is not None and count < 1:
+                raise UsageError(f"{name} must be at least 1, got {count}")
+
+    @property
+    def _tunes(self) -> bool:
+        """Whether something is said of how to fine-tune."""
+        return any(value is not None for value in (self.steps, self.epochs, self.lr, self.learned))
 
     @property
     def automatic(self) -> bool:
@@ -135,7 +158,12 @@ def quantize(options: QuantizeOptions, report: Report, progress: bool = False) -
     path = _found(options)
     if options.mode == "qat" and path.suffix != ".pt":
         raise UsageError(f"fine-tuning needs a checkpoint (.pt), got {path}; quantize it with --mode ptq")
+    missing = [one for one in options.data if one != CITY and not Path(one).expanduser().is_dir()]
+    if missing:
+        raise DataError(f"there is no data set folder {missing[0]}")
     folder, fresh = _folder(options, path)
+    if options.resume and not options.data:  # ranges and verdict are of what is fine-tuned on, as they were to be
+        options = dataclasses.replace(options, data=tuple(_stored_data(folder)))
     try:
         return _quantize(options, path, folder, report, progress)
     except (RoadEdgeError, KeyboardInterrupt):
@@ -190,9 +218,17 @@ def _folder(options: QuantizeOptions, path: Path) -> tuple[Path, bool]:
         folder = options.output or newest_run("quantize", "qat/state.pt")
         if folder is None or not (folder / "qat" / "state.pt").exists():
             raise UsageError(f"there is no fine-tuning to resume in {folder or 'runs/quantize'}; leave --resume out")
+        start = folder / "qat" / "start.pt"
+        if not start.exists() or sha256_of(start) != sha256_of(path):
+            raise UsageError(f"the fine-tuning in {folder} did not start from {path}; give the checkpoint that it did")
         return folder.resolve(), False
     needed = [path, *(Path(one) for one in options.data)]
     return open_run_folder("quantize", _name(path), options.output, options.overwrite, needed), True
+
+
+def _stored_data(folder: Path) -> list[str]:
+    """The folders that a fine-tuning was started on; none for the city."""
+    return [str(one) for one in json.loads((folder / "qat" / "data.json").read_text())["folders"]]
 
 
 def _name(path: Path) -> str:
@@ -332,8 +368,7 @@ def _recipe(options: QuantizeOptions, path: Path, kept: tuple[str, ...], folder:
     from roadedge.training.session import count_samples
 
     if options.resume:
-        stored = json.loads((folder / "qat" / "data.json").read_text())["folders"]
-        return read_recipe(folder / "qat" / "recipe.toml"), [Path(one) for one in stored]
+        return read_recipe(folder / "qat" / "recipe.toml"), [Path(one) for one in _stored_data(folder)]
     data = [Path(one).resolve() for one in options.data if one != CITY]
     stated = {"recipe": recipe_path(options.recipe).read_text()} if options.recipe else read_archive(path)["provenance"]
     recipe = qat_recipe(

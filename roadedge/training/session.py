@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import importlib.util
 import json
+import math
 import shutil
 import sys
 from collections.abc import Callable
@@ -84,6 +85,8 @@ class Session:
         if epochs is not None:
             if changes.get("steps"):
                 raise UsageError("--steps and --epochs say the same thing; give one of them")
+            if not 0 < epochs < math.inf:
+                raise UsageError(f"--epochs must be above 0, got {epochs:g}")
             chosen = override(chosen, steps=max(1, round(epochs * count_samples(data, chosen) / chosen.batch)))
         return cls(chosen, tuple(data), output, False, overwrite, init)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -146,6 +147,13 @@ def test_training_goes_all_the_way_in_one_run(data: Path, tmp_path: Path, capsys
         ({"resume": True}, "--mode qat"),
         ({"mode": "qat", "steps": 3, "epochs": 1.0}, "say the same thing"),
         ({"keep_float": ("auto", "head")}, "not both"),
+        ({"mode": "qat", "resume": True, "steps": 9}, "as it was started"),
+        ({"mode": "qat", "resume": True, "keep_float": ("head",)}, "as it was started"),
+        ({"method": "magic"}, "calibration method"),
+        ({"calib": 0}, "--calib must be at least 1"),
+        ({"threads": 0}, "--threads must be at least 1"),
+        ({"min_iou_ratio": 1.5}, "--min-iou-ratio"),
+        ({"mode": "qat", "epochs": -1.0}, "--epochs must be above 0"),
     ],
 )
 def test_options_that_do_not_go_together_are_refused(changes: dict[str, object], says: str) -> None:
@@ -163,3 +171,16 @@ def test_bad_input_leaves_no_folder(checkpoint: Path, data: Path, tmp_path: Path
     assert code("nothing.onnx", "--mode", "qat") in (2, 8)
     assert code(str(checkpoint), "--mode", "qat", "--resume") == 2
     assert not (tmp_path / "out").exists()
+
+
+def test_a_resumed_fine_tuning_goes_on_with_its_own_checkpoint_and_data(
+    tuned: QuantizeResult, checkpoint: Path, data: Path, tmp_path: Path
+) -> None:
+    other = tmp_path / "other.pt"
+    changed, provenance = load_network(checkpoint)
+    save_network(other, changed, {**provenance, "note": "another"})
+    resume = QuantizeOptions(str(other), mode="qat", resume=True, gate=False, size=(96, 96), output=tuned.folder)
+    with pytest.raises(UsageError, match="did not start from"):
+        quantize(resume, quiet)
+    again = quantize(dataclasses.replace(resume, model=str(checkpoint), calib=2), quiet)
+    assert json.loads((again.folder / "calibration.json").read_text())["sets"][0]["name"] == data.name

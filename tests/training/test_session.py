@@ -36,6 +36,9 @@ def test_epochs_become_steps(folder: Path) -> None:
     assert plan([folder], epochs=4, batch=2).recipe.steps == 4
     with pytest.raises(UsageError, match="--steps and --epochs"):
         plan([folder], epochs=4, steps=5)
+    for none in (0.0, -1.0, float("nan")):
+        with pytest.raises(UsageError, match="--epochs must be above 0"):
+            plan([folder], epochs=none)
 
 
 def test_a_missing_folder_is_named(tmp_path: Path) -> None:
