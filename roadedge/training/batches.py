@@ -23,6 +23,7 @@ from roadedge.sample import Sample
 from roadedge.spec import ModelSpec
 from roadedge.training.recipe import Recipe
 
+CITY = "city"  # name of the pool
 CITY_TILE = 512
 CITY_VALIDATION_SEED = 7919  # no training city has it
 CITY_VALIDATION_TILES = 16
@@ -89,7 +90,7 @@ def training_pools(recipe: Recipe, folders: list[Path]) -> tuple[list[Pool], Poo
         against = sum(pool.share for pool in pools)  # the city's weight is against all folders together
         share = recipe.city * against if against else 1.0
         seeds = [recipe.seed * 1000 + i for i in range(recipe.city_seeds)]
-        pools.append(Pool("city", share, city_readers(seeds, recipe.city_tiles, recipe.gsd_m)))
+        pools.append(Pool(CITY, share, city_readers(seeds, recipe.city_tiles, recipe.gsd_m)))
         aside += city_readers([CITY_VALIDATION_SEED], min(CITY_VALIDATION_TILES, recipe.city_tiles), recipe.gsd_m)
     step = max(1, math.ceil(len(aside) / recipe.evaluate_most))  # where there are too many, some of each set
     return [p for p in pools if len(p)], Pool("validation", 1.0, aside[::step])

@@ -20,7 +20,7 @@ from roadedge.metrics.pixel import global_iou, mean_sample_iou
 from roadedge.models.checkpoint import load_network, save_network
 from roadedge.sample import Sample
 from roadedge.spec import ModelSpec
-from roadedge.training.batches import Batch, Pool, make_batch, prefetched, training_pools
+from roadedge.training.batches import CITY, Batch, Pool, make_batch, prefetched, training_pools
 from roadedge.training.interruption import Interruption
 from roadedge.training.log import Log
 from roadedge.training.losses import road_loss
@@ -131,8 +131,9 @@ def fine_tuning(recipe: Recipe, pools: list[Pool], init: Path | None, output: Pa
     path = output / START if resume else init
     if path is None or not path.exists():
         raise UsageError(f"fine-tuning needs a float checkpoint to start from, got {path}; give one with --init")
-    start = load_start(path)
-    spec = start.spec = fine_tuned_spec(start.spec, recipe)
+    start, seen = load_start(path)
+    added = [pool.name for pool in pools if pool.name not in (*seen, CITY)]
+    spec = start.spec = fine_tuned_spec(start.spec, recipe, added)
     looked_at = (make_batch(recipe, spec, pools, step, OBSERVING).feeds for step in range(recipe.qat.observe))
     # when resumed the scales come from the saved state
     network = quantized(start, recipe.qat, list(looked_at)[:1] if resume else looked_at)

@@ -8,7 +8,7 @@ The float network goes along as a teacher, so that what it knows beyond the labe
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -51,16 +51,16 @@ def qat_recipe(provenance: dict[str, Any], name: str, **changes: Any) -> Recipe:
     return dataclasses.replace(before, name=name, steps=steps, qat=qat, **{"lr": qat.lr} | short | given)
 
 
-def load_start(path: Path) -> RoadNet:
-    """The float network to fine-tune.
+def load_start(path: Path) -> tuple[RoadNet, tuple[str, ...]]:
+    """The float network to fine-tune, and the names of the data sets that it was trained on, as far as it says.
 
     Raises:
         UsageError: it is quantized already.
     """
-    network, _ = load_network(path)
+    network, provenance = load_network(path)
     if isinstance(network, QuantizedNet):
         raise UsageError(f"{path} is quantized already; give the float checkpoint that it came from")
-    return network
+    return network, tuple(map(str, provenance.get("data", ())))
 
 
 def quantized(network: RoadNet, qat: QatSpec, batches: Iterable[Feeds]) -> QuantizedNet:
@@ -104,8 +104,16 @@ def distance(logits: Tensor, teacher: Tensor, target: Tensor) -> Tensor:
     return ((cross - own) * known).sum() / known.sum().clamp(min=1)
 
 
-def fine_tuned_spec(before: ModelSpec, recipe: Recipe) -> ModelSpec:
+def fine_tuned_spec(before: ModelSpec, recipe: Recipe, added: Sequence[str] = ()) -> ModelSpec:
     """The spec after fine-tuning: that of before, with the licence of the new data where it has one.
+
+    A recipe that came with the network says nothing of pixels that its training did not see, and what was for research
+    only stays so.
+
+    Args:
+        before: of the float network.
+        recipe: of the fine-tuning.
+        added: names of data sets that the float network was not trained on.
 
     Raises:
         SpecMismatchError: the recipe is of another network.
@@ -114,4 +122,9 @@ def fine_tuned_spec(before: ModelSpec, recipe: Recipe) -> ModelSpec:
         raise SpecMismatchError(
             f"the recipe trains {recipe.model} on {recipe.inputs}, the checkpoint is {before.name} on {before.inputs}"
         )
-    return dataclasses.replace(before, licence=recipe.licence or before.licence)
+    licence = recipe.licence or before.licence
+    if before.research_only and not licence.startswith("research-only"):
+        licence = f"{before.licence}; fine-tuned: {licence}"
+    if added and licence and licence == before.licence:
+        licence = f"{licence}; fine-tuned on {', '.join(added)}, whose licence is not stated"
+    return dataclasses.replace(before, licence=licence)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -12,8 +13,9 @@ from roadedge.errors import RecipeError, SpecMismatchError, UnknownNameError, Us
 from roadedge.models import create_model
 from roadedge.models.checkpoint import load_network, save_network
 from roadedge.models.quantized import Quantization, QuantizedNet
+from roadedge.spec import ModelSpec
 from roadedge.training.loop import train
-from roadedge.training.qat import distance, qat_recipe, quantized
+from roadedge.training.qat import distance, fine_tuned_spec, qat_recipe, quantized
 from roadedge.training.recipe import QatSpec, Recipe, override, read_recipe, to_toml
 from tests.models.networks import disturb_norms
 from tests.training.test_loop import TINY, quiet
@@ -135,6 +137,25 @@ def test_the_distance_from_the_teacher_is_zero_where_they_agree_and_ignores_the_
     assert distance(off, teacher, target).item() == pytest.approx(0, abs=1e-6)
     off[0, 0, 0, 0] = 0
     assert distance(off, teacher, target).item() > 0.1
+
+
+def test_the_licence_of_a_network_does_not_speak_for_pixels_it_never_saw(folder: Path, tmp_path: Path) -> None:
+    network = create_model("roadedge-n")
+    network.spec = dataclasses.replace(network.spec, licence="Apache-2.0; generated pixels")
+    told = {"recipe": to_toml(override(TINY, licence=network.spec.licence)), "data": ["built-in city"]}
+    save_network(tmp_path / "free.pt", network.eval(), told)
+    recipe = override(SHORT, licence=network.spec.licence)
+    result = train(recipe, [folder], tmp_path / "run", init=tmp_path / "free.pt", threads=1, report=quiet)
+    tuned, _ = load_network(result.best)
+    assert tuned.spec.licence == f"{recipe.licence}; fine-tuned on {folder.name}, whose licence is not stated"
+
+
+def test_what_was_for_research_only_stays_so() -> None:
+    bound = ModelSpec("roadedge-s", ("image", "trajectory"), licence="research-only: somebody's imagery")
+    assert fine_tuned_spec(bound, Recipe(licence="CC BY 4.0"), ["mine"]).research_only
+    assert fine_tuned_spec(bound, Recipe(), []).licence == bound.licence
+    own = dataclasses.replace(bound, licence="Apache-2.0")
+    assert fine_tuned_spec(own, Recipe(licence="CC BY 4.0"), ["mine"]).licence == "CC BY 4.0"
 
 
 def test_the_recipe_of_fine_tuning_is_that_of_training_but_short() -> None:
