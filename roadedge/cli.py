@@ -275,7 +275,7 @@ def export(
 
     path = find_checkpoint(checkpoint)
     device = None if target is None else read_target(target)
-    check_format(form, device)
+    check_format(form, device, triton)
     asked, side = settled(device, asked_precision(precision, fp16, int8), size, path)
     if gate:
         float_checkpoint(path)  # told before the work, not after it
@@ -367,11 +367,13 @@ def judge(
 ) -> None:
     """Compare artefacts of one network on labelled samples; exit 5 where one lost too much."""
     from roadedge.evaluation import EvalSettings
+    from roadedge.evaluation.candidates import check_asked
     from roadedge.evaluation.gate import parse_candidates, run_gate
     from roadedge.evaluation.gate_report import print_gate, write_gate
 
     settings = EvalSettings(split, seed=seed, bootstrap=bootstrap, windows=windows)
     candidates = parse_candidates(files, backend, precision)
+    check_asked(candidates, mark, bootstrap)
     found = run_gate(candidates, data or ["city"], min_iou_ratio, settings, threads, rounds, not quiet)
     if as_json:
         print_json(found.to_dict())

@@ -57,6 +57,15 @@ def check_candidates(candidates: Sequence[Candidate]) -> None:
         raise UsageError(f"the gate needs candidates with names of their own, the reference first; got {labels}")
 
 
+def check_asked(candidates: Sequence[Candidate], mark: bool, bootstrap: int) -> None:
+    """Raise UsageError where nothing would be judged, or a verdict would be written down without its interval."""
+    if len(candidates) < 2:
+        names = ", ".join(str(one.model) for one in candidates) or "no file"
+        raise UsageError(f"the gate compares candidates with a reference, which comes first; got {names} alone")
+    if mark and bootstrap < 1:
+        raise UsageError("--mark writes down what the interval's lower end decided; leave --bootstrap 0 out")
+
+
 def opened(candidate: Candidate, threads: int | None) -> Runner:
     """A runner; one that was rejected before is measured again, which is what this is for."""
     with warnings.catch_warnings():

@@ -170,6 +170,8 @@ def build(
         return Built(onnx, judged, None, lint_file(onnx, judged), None)
     found = resolved_target(target)
     options = options or BuildOptions()
+    if triton is not None:
+        _check_served(found)
     made = build_engine(onnx, found, output, options, progress)
     entry = None
     if triton is not None:
@@ -226,6 +228,15 @@ def deliver(
     return Delivery(file, target, engine, entry, command, why)
 
 
+def _check_served(target: Target) -> None:
+    """Raise UsageError, before the work, for an engine that Triton does not run."""
+    if target.runtime == "tensorrt-rtx":
+        raise UsageError(
+            f"Triton runs engines of TensorRT, those for {target.name} are of TensorRT for RTX; serve the ONNX file: "
+            "roadedge export CKPT --format onnx --triton DIR"
+        )
+
+
 def settled(target: Target | None, precision: str | None, size: str | None, checkpoint: Path) -> tuple[str | None, str]:
     """Precision and size of an export: what was asked for, else what the target recommends.
 
@@ -242,15 +253,17 @@ def settled(target: Target | None, precision: str | None, size: str | None, chec
     return precision, side
 
 
-def check_format(form: str | None, target: Target | None) -> None:
+def check_format(form: str | None, target: Target | None, triton: Path | None = None) -> None:
     """Fail before an export that would end in an engine which cannot be built here.
 
     Raises:
-        UsageError: not one of FORMATS.
+        UsageError: not one of FORMATS, or an engine for Triton that it does not run.
         EnvironmentFault: the TensorRT, or its GPU, is not here.
     """
     if form is not None and form not in FORMATS:
         raise UsageError(f"--format is one of {', '.join(FORMATS)}, got {form!r}")
+    if triton is not None and target is not None and form != "onnx":
+        _check_served(target)
     if form in ("engine", "both"):
         found = target or resolved_target(None)
         if found.builds:

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from roadedge.cli import main
 from roadedge.errors import AccuracyGateError, DataError, SpecMismatchError, UnknownNameError, UsageError
 from roadedge.evaluation import EvalSettings
 from roadedge.evaluation import candidates as candidates_module
@@ -246,3 +247,18 @@ def test_files_that_compute_alike_gain_nothing_whatever_the_clock_says(bench: Be
     assert "FP16 and FP32 compute alike here (bright fp32): no gain in time" in told
     assert "FP16: a file of fp16, computed in fp32 by bright here" in told
     assert "faster" not in told
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["roadedge-s"], "alone"),
+        (["roadedge-s", "roadedge-s:int8", "--mark", "--bootstrap", "0"], "leave --bootstrap 0 out"),
+    ],
+)
+def test_what_would_judge_nothing_or_unsay_a_rejection_is_refused(
+    arguments: list[str], says: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Without intervals the mean decides, and marking by that would take a rejection back."""
+    assert main(["gate", *arguments]) == 2
+    assert says in capsys.readouterr().err

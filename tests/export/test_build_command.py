@@ -168,6 +168,15 @@ def test_triton_gets_the_onnx_file_where_no_engine_is_built(workplace: Path, art
     assert (workplace / "models" / "tiny" / "1" / "model.onnx").is_file()
 
 
+def test_an_engine_that_triton_does_not_run_is_refused_before_the_work(
+    workplace: Path, artefacts: Artefacts, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["build", str(artefacts.fp16), *RTX, "-o", "out", "--triton", "models"]) == 2
+    assert "serve the ONNX file" in capsys.readouterr().err
+    assert main(["export", str(artefacts.checkpoint), "--target", "rtx", "-o", "out", "--triton", "models"]) == 2
+    assert not (workplace / "out").exists()
+
+
 def test_a_gpu_gets_the_emission_with_the_fp16_remainder(tmp_path: Path) -> None:
     plain, half = tmp_path / "net.int8.onnx", tmp_path / "net.int8-fp16.onnx"
     assert emission(plain, read_target("rtx")) == plain
