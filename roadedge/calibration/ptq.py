@@ -236,7 +236,7 @@ def _prove(
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         files = {name: folder / f"{path.stem}{SUFFIXES[name]}" for name in drafts}
         for name, file in files.items():
-            file.write_bytes(_embedded(drafts[name], face, stated[name]))
+            write_bytes(file, _embedded(drafts[name], face, stated[name]))
         reference = stack.enter_context(open_runner(path, "onnxruntime", threads=threads))
         warnings.simplefilter("ignore", ResearchOnlyWarning)  # of the drafts, which are not kept
         runners = {n: stack.enter_context(open_runner(f, "onnxruntime", threads=threads)) for n, f in files.items()}

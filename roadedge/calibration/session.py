@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from roadedge.atomic import write_json
 from roadedge.calibration.ranges import parse_method
 from roadedge.environment import environment
-from roadedge.errors import DataError, ExportError, MissingExtraError, RoadEdgeError, UnknownNameError, UsageError
+from roadedge.errors import DataError, ExportError, MissingExtraError, UnknownNameError, UsageError
 from roadedge.resources import recipe_path
 from roadedge.run_folder import newest_run, open_run_folder
 from roadedge.spec import read_sidecar, sha256_of
@@ -166,7 +166,7 @@ def quantize(options: QuantizeOptions, report: Report, progress: bool = False) -
         options = dataclasses.replace(options, data=tuple(_stored_data(folder)))
     try:
         return _quantize(options, path, folder, report, progress)
-    except (RoadEdgeError, KeyboardInterrupt):
+    except BaseException:
         if fresh and not list(folder.rglob("state.pt")):  # nothing that could be gone on with
             shutil.rmtree(folder, ignore_errors=True)
         raise

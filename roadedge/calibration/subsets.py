@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from roadedge.atomic import write_bytes
 from roadedge.calibration.sensitivity import Build, SensitivityResult, rank_layers
 from roadedge.data.folder import LabelledSample
 from roadedge.errors import UsageError
@@ -114,8 +115,6 @@ def subset_builder(
         folder: where the one file at hand is written; the next one replaces it.
         borders_float: as `place` takes it.
     """
-    import onnx
-
     from roadedge.calibration.flow import ends_of, flow_of
     from roadedge.calibration.insert import insert_qdq
     from roadedge.models.placement import place
@@ -130,7 +129,7 @@ def subset_builder(
         made = insert_qdq(graph, dataclasses.replace(placement, points=points), scales) if quantized else graph
         del made.metadata_props[:]  # what was said of the whole file, the gate's verdict too, does not hold for a part
         path = folder / "subset.onnx"
-        onnx.save(made, path)
+        write_bytes(path, made.SerializeToString())
         write_sidecar(path, spec, {})
         return path
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from roadedge.atomic import replacing
+from roadedge.atomic import replacing, write_bytes
 from roadedge.environment import environment, installed
 from roadedge.errors import ExportError, MissingExtraError, OutputError, UsageError
 from roadedge.spec import ModelSpec, sha256_of, sidecar_path, write_sidecar
@@ -393,14 +393,12 @@ def _calibration(network: RoadNet, provenance: dict[str, Any]) -> dict[str, Any]
 
 def _embed(model: onnx.ModelProto, spec: ModelSpec, stated: dict[str, Any], path: Path) -> None:
     """Write spec and provenance into the graph's metadata: an ONNX file that lost its sidecar can still be fed."""
-    import onnx
-
     from roadedge.runners.face import PROVENANCE_KEY, SPEC_KEY
 
     for key, value in ((SPEC_KEY, spec.to_dict()), (PROVENANCE_KEY, stated)):
         entry = model.metadata_props.add()
         entry.key, entry.value = key, json.dumps(value, sort_keys=True, allow_nan=False)
-    onnx.save(model, path)
+    write_bytes(path, model.SerializeToString())
 
 
 def _prove(

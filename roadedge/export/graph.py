@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from roadedge.errors import ExportError, MissingExtraError
+from roadedge.atomic import write_bytes
+from roadedge.errors import ExportError, MissingExtraError, OutputError
 from roadedge.models.blocks import RoadNet
 from roadedge.models.border import OUTPUTS, Border
 
@@ -79,7 +80,9 @@ def write_graph(
     except (RuntimeError, ValueError, onnx.checker.ValidationError, torch.onnx.OnnxExporterError) as error:
         reason = " ".join(str(error).split())[:300]
         raise ExportError(f"{network.spec.name} cannot be written as ONNX of opset {opset}: {reason}") from error
-    onnx.save(model, path)
+    except OSError as error:
+        raise OutputError.from_os(path, error) from error
+    write_bytes(path, model.SerializeToString())
     return model
 
 

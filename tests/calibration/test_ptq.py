@@ -33,6 +33,7 @@ from roadedge.sample import Sample
 from roadedge.spec import read_sidecar, sha256_of
 from tests.calibration.test_samples import write_set
 from tests.export.artefacts import SIZE, network, samples
+from tests.test_atomic import files_end_at
 
 SAMPLE = Sample(np.full((64, 64, 3), 120, np.uint8), np.zeros((64, 64), np.uint8))
 
@@ -169,6 +170,14 @@ def test_nothing_is_left_where_a_sample_is_gone(exported: Path, tmp_path: Path) 
     with pytest.raises(DataError, match=drawn.entries[2].id):
         quantize_onnx(exported, drawn, output_dir=tmp_path / "new")
     assert not (tmp_path / "new").exists()
+
+
+def test_a_full_disk_is_one_sentence_also_where_the_drafts_are_tried(
+    exported: Path, drawn: CalibrationList, tmp_path: Path
+) -> None:
+    with files_end_at(20_000), pytest.raises(OutputError, match="cannot write"):
+        quantize_onnx(exported, drawn, output_dir=tmp_path, threads=1)
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_network_that_computes_nan_is_refused_by_the_value(

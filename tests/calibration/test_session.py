@@ -16,6 +16,7 @@ from roadedge.models.quantized import QuantizedNet
 from roadedge.spec import read_sidecar
 from roadedge.training.recipe import QatSpec, override, to_toml
 from tests.export.artefacts import network
+from tests.test_atomic import files_end_at
 from tests.training.conftest import make_folder
 from tests.training.test_loop import TINY
 
@@ -184,3 +185,13 @@ def test_a_resumed_fine_tuning_goes_on_with_its_own_checkpoint_and_data(
         quantize(resume, quiet)
     again = quantize(dataclasses.replace(resume, model=str(checkpoint), calib=2), quiet)
     assert json.loads((again.folder / "calibration.json").read_text())["sets"][0]["name"] == data.name
+
+
+def test_a_full_disk_is_one_sentence_and_leaves_no_folder(
+    checkpoint: Path, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["quantize", str(checkpoint), "--data", str(data), "--calib", "1", "--size", SIZE]
+    with files_end_at(20_000):
+        assert main([*arguments, "-o", str(tmp_path / "out"), "-q"]) == 9
+    assert "cannot write" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
