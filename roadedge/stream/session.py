@@ -61,6 +61,8 @@ def infer(options: InferOptions, tell: Tell = lambda text: None, clock: Clock | 
         load_ms = (clock.now_ns() - began_ns) / 1e6
         check_second(options, runner.spec)
         tell(f"{runner.spec.name} on {runner.name} ({runner.device}), {runner.precision}; results go to {folder}")
+        if options.backend == "onnxruntime" and runner.graph_precision.startswith("int8"):
+            tell("note: ONNX Runtime computes symmetric INT8 slower than FP32; OpenVINO computes it faster")
         source.prepare()
         bar = stack.enter_context(progress_bar(None if source.live else source.count))
         watch = StatusLine(tell) if source.live or options.plan.rate_hz else bar

@@ -276,6 +276,16 @@ def test_ctrl_c_while_the_model_loads_exits_130(tiles: Path, monkeypatch: pytest
     assert main(["infer", str(tiles)]) == 130
 
 
+def test_int8_in_onnxruntime_is_said_to_be_slow(
+    tiles: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    runner = FakeRunner()
+    runner.graph_precision = "int8+fp32"
+    monkeypatch.setattr(roadedge.runners, "open_runner", lambda *arguments: runner)
+    assert main(["infer", "net.int8.onnx", str(tiles), "--backend", "onnxruntime"]) == 0
+    assert "slower than FP32" in capsys.readouterr().err
+
+
 def test_the_runner_is_opened_with_what_was_asked_and_closed(tiles: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     opened: list[tuple[Any, ...]] = []
     runner = FakeRunner()
