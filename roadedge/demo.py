@@ -18,7 +18,8 @@ NETWORK = "roadedge-s"
 def network(tell: Tell) -> str:
     """The carried network in the precision that is fastest here, and why.
 
-    Symmetric INT8, which TensorRT asks for, is nearly three times as fast as FP32 in OpenVINO and slower in ONNX Runtime.
+    Symmetric INT8, which TensorRT asks for, is two to three times as fast as FP32 in OpenVINO, and
+    slower in ONNX Runtime.
     """
     if importlib.util.find_spec("openvino") is not None:
         tell(f"{NETWORK}:int8 in OpenVINO; its accuracy was judged against FP32, see roadedge info {NETWORK}:int8")
