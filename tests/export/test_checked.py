@@ -171,8 +171,8 @@ def test_the_gate_as_a_command_marks_only_when_asked(pair: Path, capsys: pytest.
     [
         (("gate", "absent.onnx"), 8, "there is no model absent.onnx"),
         (("gate", "all.pt", "all.pt", "--data", "data"), 2, "two candidates are called FP32"),
-        (("gate", "all.pt", "--data", "data", "--min-iou-ratio", "99"), 2, "--min-iou-ratio"),
-        (("gate", "all.pt", "--data", "nowhere"), 8, "nowhere"),
+        (("gate", "FP32=all.pt", "INT8=all.pt", "--data", "data", "--min-iou-ratio", "99"), 2, "--min-iou-ratio"),
+        (("gate", "FP32=all.pt", "INT8=all.pt", "--data", "nowhere"), 8, "nowhere"),
     ],
 )
 def test_a_mistake_is_one_sentence(
