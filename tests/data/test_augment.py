@@ -106,7 +106,7 @@ def test_a_dot_and_its_point_stay_on_each_other_to_a_small_part_of_a_pixel(
         return
     rows, columns = np.mgrid[:side, :side] + 0.5
     centre = [(columns * weight).sum() / weight.sum(), (rows * weight).sum() / weight.sum()]
-    assert moved.second[0] == pytest.approx(centre, abs=0.3)  # half a pixel forgotten is 0.5; a dot shrunk fivefold has a coarse centre
+    assert moved.second[0] == pytest.approx(centre, abs=0.3)  # half a pixel forgotten is 0.5
 
 
 def test_the_identity_moves_nothing() -> None:
