@@ -28,13 +28,20 @@ ReadSecond = Callable[[Path, Place | None, tuple[int, int]], tuple[NDArray[Any],
 PlaceOf = Callable[[tuple[int, int]], Place]  # (H, W) of an image → where it lies
 
 
+# where a capture time comes from: the run's schedule, presentation times, frame number / rate, arrival here, a message's
+# header, the sender's clock (RTCP), a telemetry row, the moment at which work on it began
+CLOCKS = ("schedule", "pts", "frame-rate", "arrival", "header", "ntp", "telemetry", "run")
+
+
 @dataclass(frozen=True, slots=True)
 class Frame:
     """One frame as its source gives it.
 
-    `capture_s` is the capture time by the source's own `clock`; None where the frame has none (a file of an image), or
-    where frames are due by the run's schedule. `truth` (H, W) uint8 is the road where a simulation knows it. `notice`
-    is what a person should know about it, such as points that were left out.
+    `capture_s` is the capture time in seconds of the stream's clock, and `clock` (of CLOCKS) says where it comes from;
+    None where the frame has none (a file of an image), or where frames are due by the run's schedule. `captured_ns` is
+    the same moment by the host's `perf_counter_ns`, for a source that delivers on its own: the age counts from it.
+    `decode_ms` is how long decoding took where `read` also waited for the frame. `truth` (H, W) uint8 is the road where
+    a simulation knows it. `notice` is what a person should know about it, such as points that were left out.
     """
 
     name: str
@@ -43,27 +50,49 @@ class Frame:
     clock: str = ""
     truth: NDArray[np.uint8] | None = None
     notice: str = ""
+    captured_ns: int | None = None
+    decode_ms: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """A time without frames from a source that delivers on its own; by the host's `perf_counter_ns`.
+
+    It begins with the last frame before it and ends with the first one after it, None where none came; `attempts`
+    counts the tries to connect again.
+    """
+
+    begin_ns: int
+    end_ns: int | None
+    reason: str
+    attempts: int
 
 
 @dataclass(frozen=True, slots=True)
 class Second:
     """The second modality of a frame, drawn: `raster` (h, w) uint8 on the network's grid.
 
-    `points` counts the GPS points on it, None where it is no drawing of points. `skew_ms` is how far in time the newest
-    of them lies from the image, None where nobody knows.
+    `points` counts the GPS points on it, None where it is no drawing of points. `skew_ms` is how far in time the
+    nearest of them lies from the image, None where nobody knows; `paired` whether that is within the tolerance, None
+    where points and image have no common time.
     """
 
     raster: NDArray[np.uint8]
     points: int | None = None
     skew_ms: float | None = None
+    paired: bool | None = None
 
 
 class Source(abc.ABC):
     """Frames in their order. A context manager that closes what it opened.
 
     `name` is what a run folder is called after; `rate_hz` the rate at which frames are due, None where they wait for
-    us; `count` how many there are, None where nobody knows; `moving` whether the frames are those of one film, so that
-    a bad one ends it; `live` whether time passes while we work.
+    us or come on their own; `count` how many there are, None where nobody knows; `moving` whether the frames are those
+    of one film, so that a bad one ends it; `live` whether time passes while we work; `delivers` whether frames come on
+    their own (a camera, a network stream), each with `captured_ns`. `epoch_s` is the time since 1970, UTC, at zero of
+    the stream's clock (`Frame.capture_s`), None where nobody knows. `gaps` are the times without frames so far.
+
+    `read` is called by one thread; `interrupt` may be called by another one.
     """
 
     name: str
@@ -71,6 +100,9 @@ class Source(abc.ABC):
     count: int | None = None
     moving: bool = False
     live: bool = False
+    delivers: bool = False
+    epoch_s: float | None = None
+    gaps: Sequence[Gap] = ()
 
     def prepare(self) -> None:  # noqa: B027  most sources have nothing to prepare
         """Do what must be done before the first frame is due."""
@@ -95,6 +127,9 @@ class Source(abc.ABC):
     def name_of(self, index: int) -> str:
         """What the frame of this index, from 0, and its outputs are called."""
         return f"{index:06d}"
+
+    def interrupt(self) -> None:  # noqa: B027  reading a file ends soon by itself
+        """Make a `read` that waits for a frame return None soon; for another thread than the reading one."""
 
     def close(self) -> None:  # noqa: B027  most sources hold nothing open
         """Give back what is open; twice is no error."""
