@@ -154,9 +154,7 @@ def _worst_chart(records: Sequence[FrameRecord], profile: Profile) -> str:
     worst = worst_frame(records, profile)
     if worst is None or worst.age_ms is None:
         return '<p class="soft">No frame was measured.</p>'
-    waited = max(worst.age_ms - worst.busy_ms, 0.0)
-    first = [("waiting", waited)] if profile.rate_hz is not None else []
-    return waterfall([*first, *zip(STAGES, worst.stage_ms, strict=True)])
+    return waterfall([("waiting", worst.late_ms + worst.wait_ms), *zip(STAGES, worst.stage_ms, strict=True)])
 
 
 def _ages(records: Sequence[FrameRecord], profile: Profile) -> list[float]:

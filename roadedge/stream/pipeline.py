@@ -206,8 +206,9 @@ class Pipeline:
             FrameRecord(
                 frame.name, capture_s, clock, done_s,
                 age_ms=busy_ms if due_s is None else (done_s - due_s) * 1e3,
-                busy_ms=busy_ms, stage_ms=tuple(timer.stage_ms[stage] for stage in STAGES),
+                stage_ms=tuple(timer.stage_ms[stage] for stage in STAGES),
                 skew_ms=second.skew_ms if second else None, points=second.points if second else None,
+                late_ms=0.0 if due_s is None else (begin_ns - self._start_ns) / 1e6 - due_s * 1e3,
             )
         )  # fmt: skip
         run.first = run.first or result

@@ -28,7 +28,7 @@ ReadSecond = Callable[[Path, Place | None, tuple[int, int]], tuple[NDArray[Any],
 PlaceOf = Callable[[tuple[int, int]], Place]  # (H, W) of an image → where it lies
 
 
-# where a capture time comes from: the run's schedule, presentation times, frame number / rate, arrival here, a message's
+# where a capture time comes from: the run's schedule, presentation times, frame number / rate, arrival, a message's
 # header, the sender's clock (RTCP), a telemetry row, the moment at which work on it began
 CLOCKS = ("schedule", "pts", "frame-rate", "arrival", "header", "ntp", "telemetry", "run")
 

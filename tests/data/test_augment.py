@@ -8,7 +8,7 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from roadedge.data.augment import AugmentSpec, _placement, draw_crop, moved_mask, moved_sample
@@ -84,12 +84,15 @@ def test_image_raster_and_truth_move_together(seed: int, gsd_m: float | None) ->
 
 @settings(deadline=None, max_examples=30)
 @given(seeds, st.integers(20, 100), st.integers(20, 80), st.floats(0.4, 6))
+@example(0, 20, 20, 5.25)
 def test_a_dot_and_its_point_stay_on_each_other_to_a_small_part_of_a_pixel(
     seed: int, column: int, row: int, step: float
 ) -> None:
     dot = np.zeros((101, 121, 3), np.float32)
     dot[row, column] = 1
-    dot = np.asarray(cv2.GaussianBlur(dot, (31, 31), 4 * max(1.0, step / 2)), np.float32)
+    # wide enough that a crop pixel does not step over it, and whole: a kernel that ends early leaves a square with hard
+    # edges, whose samples have another centre than it has (0.2 pixels beside it at five pixels a step)
+    dot = np.asarray(cv2.GaussianBlur(dot, (61, 61), max(4.0, step)), np.float32)
     image = np.asarray(dot * (250 / dot.max()), np.uint8)
     point = np.array([[column + 0.5, row + 0.5]])
     side = 160
@@ -106,7 +109,7 @@ def test_a_dot_and_its_point_stay_on_each_other_to_a_small_part_of_a_pixel(
         return
     rows, columns = np.mgrid[:side, :side] + 0.5
     centre = [(columns * weight).sum() / weight.sum(), (rows * weight).sum() / weight.sum()]
-    assert moved.second[0] == pytest.approx(centre, abs=0.3)  # half a pixel forgotten is 0.5
+    assert moved.second[0] == pytest.approx(centre, abs=0.15)  # half a pixel forgotten would be 0.5
 
 
 def test_the_identity_moves_nothing() -> None:

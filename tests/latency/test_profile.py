@@ -13,12 +13,13 @@ def record(
     stages = (2.0, 1.0, 1.0, infer_ms, 1.0, 4.0)
     due_s = index * period_s
     return FrameRecord(
-        f"{index:06d}", due_s, "schedule", due_s + age_ms / 1e3, age_ms, sum(stages) + 1.0, stages, 12.0, points
-    )
+        f"{index:06d}", due_s, "schedule", due_s + age_ms / 1e3, age_ms, stages, 12.0, points,
+        late_ms=max(0.0, age_ms - sum(stages) - 1.0),
+    )  # fmt: skip
 
 
 def dropped(index: int, period_s: float = 0.1) -> FrameRecord:
-    return FrameRecord(f"{index:06d}", index * period_s, "schedule", dropped_by="policy")
+    return FrameRecord(f"{index:06d}", index * period_s, "schedule", dropped_by="latest:infer")
 
 
 def profile(records: list[FrameRecord], rate_hz: float | None = 10.0) -> Profile:
@@ -28,7 +29,7 @@ def profile(records: list[FrameRecord], rate_hz: float | None = 10.0) -> Profile
 def test_the_columns_are_those_of_the_contract() -> None:
     assert ",".join(CSV_COLUMNS) == (
         "frame,capture_s,clock,age_ms,decode_ms,heatmap_ms,preprocess_ms,infer_ms,postprocess_ms,encode_ms,"
-        "skew_ms,points,dropped_by"
+        "skew_ms,points,dropped_by,done_s,late_ms,wait_ms,paired,h2d_ms,gpu_ms,d2h_ms"
     )
     assert record(3).csv_row() == [
         "000003",
@@ -44,8 +45,14 @@ def test_the_columns_are_those_of_the_contract() -> None:
         "12.000",
         "5",
         "",
+        "0.330000",
+        "0.000",
+        "0.000",
+        *[""] * 4,
     ]
-    assert dropped(4).csv_row() == ["000004", "0.400000", "schedule", *[""] * 9, "policy"]
+    row = dropped(4).csv_row()
+    assert row == ["000004", "0.400000", "schedule", *[""] * 9, "latest:infer", "0.000000", *[""] * 6]
+    assert len(row) == len(CSV_COLUMNS)
 
 
 def test_warm_up_ends_after_3_s_and_two_like_medians() -> None:
@@ -84,7 +91,7 @@ def test_a_single_frame_is_not_left_out() -> None:
 def test_age_drops_gap_misses_and_load_come_from_the_records() -> None:
     records = [record(0), record(1), dropped(2), record(3, age_ms=130.0), record(4)]
     shown = profile(records)
-    assert (shown.due, shown.answered, shown.dropped_by) == (5, 4, {"policy": 1})
+    assert (shown.due, shown.answered, shown.dropped_by) == (5, 4, {"latest:infer": 1})
     assert shown.age.maximum == 130.0
     assert shown.misses == 1  # older than one period of 100 ms
     assert shown.max_gap_ms == pytest.approx(300.0)  # answers at .13 and .43 s

@@ -127,7 +127,7 @@ def test_the_table_says_how_many_frames_a_percentile_would_take() -> None:
 
 def test_the_facts_count_drops_by_cause() -> None:
     lines = facts(profile(RECORDS))
-    assert lines[0] == "90 of 91 frames answered, 1 dropped (1.1%: policy 1), in 20.0 s"
+    assert lines[0] == "90 of 91 frames answered, 1 dropped (1.1%: latest:infer 1), in 20.0 s"
     assert "policy latest, load 0.20" in lines[1]
 
 
