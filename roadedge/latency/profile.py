@@ -27,12 +27,13 @@ RESIDUAL_WARNING = 0.05
 class FrameRecord:
     """What happened to one frame.
 
-    `capture_s` is the intended capture by `clock`; `done_s` when the last sink was done with it, or when it was dropped,
-    in seconds of the run. `age_ms` runs from the intended capture to the last sink. It is made up of `late_ms`, from
-    the capture to the moment at which decoding began, `wait_ms`, in the queues between the stages, the stages, and a
-    rest that nobody claims. A dropped or failed frame has no times and says why in `dropped_by`: `latest:STAGE` (a newer
-    frame took its place while it waited for the stage), `max-age:STAGE`, or `error`. `paired` says whether its points
-    lie within the tolerance in time, None where they have none. `device_ms` are parts of `infer` (DEVICE_PARTS).
+    `capture_s` is the intended capture by `clock`; `done_s` the second of the run at which the last sink was done with
+    it, or at which it was dropped. `age_ms` runs from the intended capture to the last sink. It is made up of
+    `late_ms`, from the capture to the moment at which decoding began, `wait_ms`, in the queues between the stages, the
+    stages, and a rest that nobody claims. A dropped or failed frame has no times and says why in `dropped_by`:
+    `latest:STAGE` (a newer frame took its place while it waited for the stage), `max-age:STAGE`, or `error`. `paired`
+    says whether its points lie within the tolerance in time, None where they have none. `device_ms` are parts of
+    `infer` (DEVICE_PARTS).
     """
 
     frame: str
