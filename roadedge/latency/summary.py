@@ -9,13 +9,16 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 PERCENTILES = (50.0, 90.0, 99.0, 99.9)
+FIELDS = ("mean", "median", "min", "max", "std")  # of `to_dict`, beside the percentiles
 DOUBT = 0.01  # one minus MLPerf's confidence
 
 
@@ -26,6 +29,7 @@ class Summary:
     `median` describes these samples, whatever their count; the waterfall is drawn from it.
     `percentiles` maps a percentile to the nearest-rank value, None where `count` is too small to claim it.
     `early_stopping` maps it to MLPerf's estimate, which is on the safe side, None likewise.
+    `deviation` is the standard deviation of these samples.
     """
 
     count: int
@@ -35,6 +39,28 @@ class Summary:
     maximum: float | None
     percentiles: dict[float, float | None]
     early_stopping: dict[float, float | None]
+    deviation: float | None = None
+
+    @property
+    def variation(self) -> float | None:
+        """Coefficient of variation, the standard deviation as a share of the mean; None without samples or time."""
+        return self.deviation / self.mean if self.deviation is not None and self.mean else None
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Summary:
+        """The inverse of `to_dict`; values that are missing become None.
+
+        Raises:
+            TypeError, ValueError, AttributeError: `values` is not what `to_dict` gives.
+        """
+        numbers = [None if values.get(name) is None else float(values[name]) for name in FIELDS]
+        plain, safe = (
+            {float(name[1:]): value for name, value in found.items() if re.fullmatch(r"p\d+(\.\d+)?", name)}
+            for found in (values, values.get("early_stopping") or {})
+        )
+        mean, median, least, most, deviation = numbers
+        nothing = dict.fromkeys(PERCENTILES)
+        return cls(int(values.get("n", 0)), mean, median, least, most, nothing | plain, nothing | safe, deviation)
 
     def to_dict(self) -> dict[str, object]:
         """As JSON values; `p99` null means that n is too small, `needs` says how many it takes."""
@@ -45,6 +71,7 @@ class Summary:
             "min": self.minimum,
             **{label(p): value for p, value in self.percentiles.items()},
             "max": self.maximum,
+            "std": self.deviation,
             "early_stopping": {label(p): value for p, value in self.early_stopping.items()},
             "needs": {label(p): samples_needed(p) for p in self.percentiles},
         }
@@ -69,6 +96,7 @@ def summarize(times_ms: Sequence[float], percentiles: Sequence[float] = PERCENTI
         float(ordered[-1]),
         {p: nearest_rank(ordered, p) if ordered.size >= samples_needed(p) else None for p in percentiles},
         {p: early_stopping_estimate(ordered, p) for p in percentiles},
+        float(ordered.std()),
     )
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from roadedge.latency.summary import label, most_above, nearest_rank, samples_needed, summarize
+from roadedge.latency.summary import Summary, label, most_above, nearest_rank, samples_needed, summarize
 
 
 @pytest.mark.parametrize(("percentile", "needed"), [(90, 64), (95, 130), (99, 662), (99.9, 6636)])
@@ -73,3 +75,14 @@ def test_the_early_stopping_estimate_is_never_below_the_plain_one(times: list[fl
         safe = summary.early_stopping[percentile]
         assert (plain is None) == (safe is None)
         assert plain is None or (safe is not None and safe >= plain)
+
+
+@pytest.mark.parametrize("times", [[], [3.0], [float(i % 37) for i in range(1000)]])
+def test_a_summary_comes_back_from_its_json(times: list[float]) -> None:
+    summary = summarize(times)
+    assert Summary.from_dict(json.loads(json.dumps(summary.to_dict()))) == summary
+
+
+def test_the_variation_is_the_deviation_as_a_share_of_the_mean() -> None:
+    assert summarize([9.0, 11.0]).variation == pytest.approx(0.1)
+    assert summarize([]).variation is None
