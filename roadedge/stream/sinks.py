@@ -1,9 +1,11 @@
-"""Where results go: masks, overlays, an overlay video. Each file is whole or absent."""
+"""Where results go: masks, overlays, an overlay video. A picture is whole or absent, a video playable at any moment."""
 
 from __future__ import annotations
 
 import abc
-from contextlib import ExitStack, suppress
+import os
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -12,11 +14,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from roadedge.atomic import replacing
 from roadedge.errors import OutputError
 from roadedge.imagery import write_jpeg, write_png
 from roadedge.pictures import Picture, heat_picture, overlay, panel
 from roadedge.sample import RoadMask
+from roadedge.stream.mp4 import keep_whole_fragments
 from roadedge.stream.sources import Frame, Second
 from roadedge.stream.video import import_av
 
@@ -24,33 +26,54 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
 MILLISECOND = Fraction(1, 1000)
+# fragments while it grows, an index in the end; flushed, so that what was written survives the process
+FRAGMENTS = {"movflags": "hybrid_fragmented", "frag_duration": "2000000", "flush_packets": "1"}
 
 
 @dataclass(frozen=True, slots=True)
 class Result:
     """One answered frame; `second` is None where the network takes none.
 
-    `time_s` is when the frame was captured, on whatever clock the run goes by.
+    `time_s` is when the frame was captured, on whatever clock the run goes by, and `clock` (of CLOCKS) says which;
+    `age_ms` is how long ago that was when the sinks began, None where nobody knows.
     """
 
     frame: Frame
     mask: RoadMask
     second: Second | None
     time_s: float
+    age_ms: float | None = None
+    clock: str = ""
 
 
 class Sink(abc.ABC):
-    """Takes each result in turn. A context manager: an error on the way out leaves nothing half-written."""
+    """Takes each result in turn; a context manager that finishes what it began, also where an error ends the run.
+
+    `name` is what it is called in metrics.json; `frames` and `bytes` count what was written or sent.
+    """
+
+    name = "sink"
+    frames = 0
+    bytes = 0
 
     @abc.abstractmethod
     def write(self, result: Result) -> None:
         """Take one result; raises OutputError where it cannot be written."""
 
     def close(self) -> None:  # noqa: B027  a sink of single files has nothing to finish
-        """Finish what spans several results."""
+        """Finish what spans several results; twice is no error. Raises OutputError."""
 
-    def discard(self) -> None:  # noqa: B027  nor has it anything to throw away
-        """Throw away what is unfinished."""
+    def describe(self) -> dict[str, Any]:
+        """What was written, for metrics.json."""
+        return {"sink": self.name, "frames": self.frames, "bytes": self.bytes}
+
+    def notices(self) -> Sequence[str]:
+        """What a person should know at the end, such as frames whose roads could not be put on a map."""
+        return ()
+
+    def _count(self, written: int) -> None:
+        self.frames += 1
+        self.bytes += written
 
     def __enter__(self) -> Self:
         """The sink itself."""
@@ -59,37 +82,49 @@ class Sink(abc.ABC):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Finish, or discard where an error came."""
-        if kind is None:
+        """Finish; where an error is on its way, one of finishing does not take its place."""
+        with suppress(*(() if error is None else (OutputError,))):
             self.close()
-        else:
-            self.discard()
 
 
 class MaskSink(Sink):
     """`<folder>/<frame>.png`: (H, W) uint8, 255 = road."""
+
+    name = "mask"
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
     def write(self, result: Result) -> None:
         """Write the mask."""
-        write_png(self._folder / f"{result.frame.name}.png", result.mask.mask.astype(np.uint8) * np.uint8(255))
+        path = self._folder / f"{result.frame.name}.png"
+        write_png(path, result.mask.mask.astype(np.uint8) * np.uint8(255))
+        self._count(path.stat().st_size)
 
 
 class OverlaySink(Sink):
     """`<folder>/<frame>.jpg`: the road over the image, with the GPS points."""
+
+    name = "overlay"
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
     def write(self, result: Result) -> None:
         """Write the overlay."""
-        write_jpeg(self._folder / f"{result.frame.name}.jpg", road_picture(result))
+        path = self._folder / f"{result.frame.name}.jpg"
+        write_jpeg(path, road_picture(result))
+        self._count(path.stat().st_size)
 
 
 class VideoSink(Sink):
-    """One H.264 video: the input beside the road; frames stand at the time they were captured, gaps included."""
+    """One H.264 video: the input beside the road; frames stand at the time they were captured, gaps included.
+
+    While the run goes on it is NAME.part.mp4 in fragments of about two seconds, so that a run that is killed leaves a
+    file that plays; in the end it becomes an ordinary file with an index, and gets its name.
+    """
+
+    name = "video"
 
     def __init__(self, path: Path, side_by_side: bool) -> None:
         """Prepare; the file is begun with the first result, whose size it takes.
@@ -102,12 +137,11 @@ class VideoSink(Sink):
             MissingExtraError: PyAV is not installed.
         """
         self._av = import_av("writing a video")
-        self._path, self._side_by_side = path, side_by_side
-        self._open: ExitStack | None = None
+        self._path, self._part = path, path.with_name(f"{path.stem}.part{path.suffix}")
+        self._side_by_side = side_by_side
         self._container: Any = None
         self._stream: Any = None
         self._last_ms = -1
-        self._count = 0
 
     def write(self, result: Result) -> None:
         """Encode one frame."""
@@ -120,50 +154,45 @@ class VideoSink(Sink):
             )
             frame.pts = self._last_ms = max(self._last_ms + 1, round(result.time_s * 1e3))
             frame.time_base = MILLISECOND
-            self._container.mux(self._stream.encode(frame))
+            packets = self._stream.encode(frame)
+            self._container.mux(packets)
         except (self._av.error.FFmpegError, OSError) as error:
             raise self._broken(error) from error
-        self._count += 1
+        self._count(sum(packet.size for packet in packets))
 
     def close(self) -> None:
         """Finish the file and give it its name; one without a single frame is not made."""
-        if self._open is None:
+        if self._container is None:
             return
         try:
             self._container.mux(self._stream.encode(None))
             self._container.close()
+            with self._part.open("rb+") as file:
+                os.fsync(file.fileno())
+                self.bytes = os.fstat(file.fileno()).st_size
+            os.replace(self._part, self._path)
         except (self._av.error.FFmpegError, OSError) as error:
             raise self._broken(error) from error
-        self._open.close()  # renames
-        self._open = None
+        self._container = None
 
     def _begin(self, height: int, width: int) -> None:
-        self._open = ExitStack()
-        temporary = self._open.enter_context(replacing(self._path))
-        self._container = self._av.open(str(temporary), "w", format="mp4")
+        self._part.parent.mkdir(parents=True, exist_ok=True)
+        self._container = self._av.open(str(self._part), "w", format="mp4", options=FRAGMENTS)
         self._stream = self._container.add_stream("libx264", options={"preset": "veryfast", "crf": "23"})
         self._stream.width, self._stream.height = width, height
         self._stream.pix_fmt = "yuv420p"
         self._stream.codec_context.time_base = MILLISECOND
         self._stream.codec_context.max_b_frames = 0  # a frame leaves the encoder when it came in
 
-    def discard(self) -> None:
-        """Remove the part that was written."""
-        if self._open is None:
-            return
-        with suppress(self._av.error.FFmpegError, OSError):  # the container cannot be finished: it is thrown away
-            self._container.close()
-        stack, self._open = self._open, None
-        with suppress(_Discarded):
-            stack.__exit__(_Discarded, _Discarded(), None)
-
     def _broken(self, error: Exception) -> OutputError:
-        self.discard()
-        return OutputError.from_os(self._path, error if isinstance(error, OSError) else OSError(str(error)))
-
-
-class _Discarded(Exception):
-    """Tells `replacing` that its file is not wanted."""
+        """Let go of the file; its whole fragments stay, as NAME.part.mp4."""
+        if self._container is not None:
+            with suppress(self._av.error.FFmpegError, OSError):  # it cannot be finished: the first error counts
+                self._container.close()
+        self._container = None
+        kept = keep_whole_fragments(self._part)
+        first = OutputError.from_os(self._path, error if isinstance(error, OSError) else OSError(str(error)))
+        return OutputError(f"{first}; the video up to there is {self._part}") if kept else first
 
 
 def road_picture(result: Result) -> Picture:

@@ -1,8 +1,10 @@
-"""Video in and out: presentation times are kept, a file that ends in the middle says so, a full disk leaves nothing."""
+"""Video in and out: presentation times are kept, a cut file says so, what came before a kill or a full disk plays."""
 
 from __future__ import annotations
 
 import errno
+import signal
+import subprocess
 import sys
 from fractions import Fraction
 from pathlib import Path
@@ -144,7 +146,12 @@ def test_without_a_single_frame_no_video_is_made(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_an_error_on_the_way_leaves_no_part_of_a_video(tmp_path: Path) -> None:
+def frames_of(path: Path) -> int:
+    with VideoFile(path) as video:
+        return video.skip(10_000)
+
+
+def test_an_error_on_the_way_leaves_the_video_up_to_there(tmp_path: Path) -> None:
     def broken_run() -> None:
         with VideoSink(tmp_path / "a.mp4", side_by_side=False) as sink:
             sink.write(result(0, 0.0))
@@ -152,12 +159,60 @@ def test_an_error_on_the_way_leaves_no_part_of_a_video(tmp_path: Path) -> None:
 
     with pytest.raises(RuntimeError, match="something else"):
         broken_run()
+    assert [path.name for path in tmp_path.iterdir()] == ["a.mp4"]
+    assert frames_of(tmp_path / "a.mp4") == 1
+
+
+WRITE_WITHOUT_END = """
+import os, resource, sys
+from pathlib import Path
+from roadedge.errors import OutputError
+from roadedge.stream.sinks import VideoSink
+from tests.stream.test_video import result
+
+path, limit = Path(sys.argv[1]), int(sys.argv[2])
+if limit:
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+sink = VideoSink(path, side_by_side=False)
+for index in range(400):
+    try:
+        sink.write(result(index, index / 10, (96, 128)))
+    except OutputError as error:
+        sink.close()  # there is nothing to finish any more
+        print(error)
+        sys.exit(error.exit_code)
+os.kill(os.getpid(), 9)
+"""
+
+
+def write_without_end(path: Path, limit: int) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-c", WRITE_WITHOUT_END, str(path), str(limit)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=120, cwd=Path(__file__).parents[2])
+
+
+def test_a_run_that_is_killed_leaves_a_video_that_plays(tmp_path: Path) -> None:
+    assert write_without_end(tmp_path / "a.mp4", 0).returncode == -signal.SIGKILL
+    assert [path.name for path in tmp_path.iterdir()] == ["a.part.mp4"]
+    assert frames_of(tmp_path / "a.part.mp4") > 300  # of 400: the encoder and the last fragment are lost
+
+
+def test_a_file_that_must_not_grow_is_an_output_error_and_stays_playable(tmp_path: Path) -> None:
+    ended = write_without_end(tmp_path / "a.mp4", 600_000)
+    assert ended.returncode == 9, ended.stderr
+    assert "cannot write" in ended.stdout
+    assert "the video up to there is" in ended.stdout
+    assert [path.name for path in tmp_path.iterdir()] == ["a.part.mp4"]
+    assert frames_of(tmp_path / "a.part.mp4") > 20
+
+
+def test_a_disk_that_is_full_from_the_start_leaves_no_video(tmp_path: Path) -> None:
+    ended = write_without_end(tmp_path / "a.mp4", 100)
+    assert ended.returncode == 9, ended.stderr
+    assert "the video up to there" not in ended.stdout
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_disk_that_fills_up_is_an_output_error_and_leaves_nothing(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_disk_that_fills_up_is_an_output_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     sink = VideoSink(tmp_path / "a.mp4", side_by_side=False)
     sink.write(result(0, 0.0))
 
@@ -173,6 +228,13 @@ def test_a_disk_that_fills_up_is_an_output_error_and_leaves_nothing(
         sink.write(result(1, 0.1))
     sink.close()  # there is nothing to finish any more
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_video_says_how_much_it_wrote(tmp_path: Path) -> None:
+    sink = VideoSink(tmp_path / "a.mp4", side_by_side=False)
+    sink.write(result(0, 0.0))
+    sink.close()
+    assert sink.describe() == {"sink": "video", "frames": 1, "bytes": (tmp_path / "a.mp4").stat().st_size}
 
 
 def test_without_the_extra_the_sentence_names_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
