@@ -187,6 +187,7 @@ def profile_of(
     model_load_ms: float,
     duration_s: float,
     scenario: str | None = None,
+    warmup: Warmup | None = None,
 ) -> Profile:
     """Sum up the records of a run, those of dropped frames included.
 
@@ -197,10 +198,11 @@ def profile_of(
         model_load_ms: how long loading the model took.
         duration_s: of the run.
         scenario: of SCENARIOS; default `fixed-rate` where there is a rate, else `single`.
+        warmup: what to leave out, where the frames of a warm-up are no part of the records; default `find_warmup`.
     """
     kept = list(records)
     answered = [record for record in kept if record.age_ms is not None]
-    warmup = find_warmup(answered)
+    warmup = warmup or find_warmup(answered)
     measured = answered[warmup.frames :]
     stages = {s: summarize([r.stage_ms[i] for r in measured]) for i, s in enumerate(STAGES)}
     ages = [r.age_ms for r in measured if r.age_ms is not None]
