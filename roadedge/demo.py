@@ -7,7 +7,7 @@ from pathlib import Path
 
 from roadedge.errors import UsageError
 from roadedge.stream.outcome import InferOptions, InferResult
-from roadedge.stream.pipeline import Plan
+from roadedge.stream.plan import Plan
 from roadedge.stream.session import Tell, infer
 
 FLIGHT = "synth:512x512@10"

@@ -65,7 +65,13 @@ def fit(size: tuple[int, int], gsd_m: float | None, spec: ModelSpec, overlap: fl
     return Fit((height, width), spec.size, tuple((y, x) for y in rows for x in columns))
 
 
-def preprocess(sample: Sample, spec: ModelSpec, strict: bool = False, second: NDArray[np.uint8] | None = None) -> Feeds:
+def preprocess(
+    sample: Sample,
+    spec: ModelSpec,
+    strict: bool = False,
+    second: NDArray[np.uint8] | None = None,
+    checked: bool = False,
+) -> Feeds:
     """What the network is fed for one sample.
 
     Args:
@@ -73,6 +79,7 @@ def preprocess(sample: Sample, spec: ModelSpec, strict: bool = False, second: ND
         spec: of the network.
         strict: a ground sample distance outside the trained band is an error, not a warning.
         second: what `draw_second` gave for this sample; a stream draws it apart, to time it. Default: drawn here.
+        checked: the caller has looked at `band_complaint`; nothing is warned about.
 
     Returns:
         For each of `spec.inputs` an array (N, H, W, C) uint8, N windows (one for a network of any size).
@@ -81,7 +88,8 @@ def preprocess(sample: Sample, spec: ModelSpec, strict: bool = False, second: ND
         DataError: outside the trained band under `strict`, or far too coarse.
         ShapeError: `second` is not on the network's grid.
     """
-    check_band(sample.gsd_m, spec, strict)
+    if not checked:
+        check_band(sample.gsd_m, spec, strict)
     lay = fit(sample.size, sample.gsd_m, spec)
     if second is not None:
         check_shape("second", second, lay.grid)
@@ -107,18 +115,25 @@ def draw_second(sample: Sample, spec: ModelSpec) -> NDArray[np.uint8]:
     return resample(sample.second, grid)
 
 
-def check_band(gsd_m: float | None, spec: ModelSpec, strict: bool = False) -> None:
-    """Warn, or under `strict` raise DataError, where `gsd_m` lies outside the band that the network was trained in."""
+def band_complaint(gsd_m: float | None, spec: ModelSpec) -> str | None:
+    """What is wrong where `gsd_m` lies outside the band that the network was trained in; None where nothing is."""
     band = spec.gsd_band_m
     if gsd_m is None or band is None or band[0] <= gsd_m <= band[1]:
-        return
-    text = (
+        return None
+    return (
         f"the image has {gsd_m:.3g} m per pixel and {spec.name} was trained on {band[0]:.3g} to {band[1]:.3g} m; "
         "its mask is not to be trusted here"
     )
+
+
+def check_band(gsd_m: float | None, spec: ModelSpec, strict: bool = False) -> None:
+    """Warn, or under `strict` raise DataError, where `gsd_m` lies outside the band that the network was trained in."""
+    complaint = band_complaint(gsd_m, spec)
+    if complaint is None:
+        return
     if strict:
-        raise DataError(text)
-    warnings.warn(text, OutsideBandWarning, stacklevel=3)
+        raise DataError(complaint)
+    warnings.warn(complaint, OutsideBandWarning, stacklevel=3)
 
 
 def outside_density(points: int | None, grid: tuple[int, int], spec: ModelSpec) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 from roadedge.errors import DataError, SourceError, UsageError
 from roadedge.imagery import IMAGE_SUFFIXES, read_raster
 from roadedge.place import Place
+from roadedge.stream.chain import Pairs
 from roadedge.stream.pairing import is_raster, pair
 from roadedge.stream.sources import ImageFiles, Source
 from roadedge.stream.video import VIDEO_SUFFIXES, ReadStill, VideoFile
@@ -58,6 +60,11 @@ def open_source(text: str, options: SourceOptions) -> Source:
     if path.suffix.lower() in VIDEO_SUFFIXES:
         return VideoFile(path, options.gsd_m, _still(options))
     return _image_files(_images(path, text), path, options)
+
+
+def open_pairing(source: Source, options: SourceOptions, tell: Callable[[str], None]) -> Pairs | None:
+    """What gives the frames of a source their places and points; None where the source brings its own."""
+    return None
 
 
 def parse_centre(text: str | None) -> tuple[float, float] | None:

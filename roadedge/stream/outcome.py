@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from roadedge.atomic import write_json, write_text
+from roadedge.atomic import write_json
 from roadedge.environment import environment
 from roadedge.errors import DataError, PartialFailureError, RunInvalidError
-from roadedge.latency.profile import CSV_COLUMNS, Profile, profile_of
+from roadedge.latency.drift import infer_drift
+from roadedge.latency.machine import MachineWatch
+from roadedge.latency.profile import Profile, profile_of
 from roadedge.latency.report import write_report
 from roadedge.latency.verdict import Verdict, judge
 from roadedge.metrics.pixel import PixelScores, score
 from roadedge.stream.opening import SourceOptions
-from roadedge.stream.pipeline import Pipeline, Plan, Run
+from roadedge.stream.pipeline import Pipeline, Run
+from roadedge.stream.plan import Plan
 from roadedge.stream.sinks import side_by_side
 
 SCHEMA_VERSION = 1
@@ -76,7 +77,12 @@ def failure_of(run: Run, folder: Path) -> DataError:
 
 
 def conclude(
-    options: InferOptions, pipeline: Pipeline, folder: Path, load_ms: float, facts: dict[str, Any]
+    options: InferOptions,
+    pipeline: Pipeline,
+    folder: Path,
+    load_ms: float,
+    facts: dict[str, Any],
+    machine: MachineWatch,
 ) -> InferResult:
     """Sum up a run and write its files.
 
@@ -85,26 +91,29 @@ def conclude(
         pipeline: after `go`.
         folder: of the run.
         load_ms: how long loading the model took.
-        facts: `source`, `runner`, `model` and `machine_load_before` for the report's header.
+        facts: `source`, `runner`, `model`, `machine_load_before` and what else goes into metrics.json.
+        machine: that watched the run.
 
     Raises:
         OutputError: a file cannot be written.
     """
     run = pipeline.run
-    profile = profile_of(run.records, pipeline.rate_hz, options.plan.policy, load_ms, run.duration_s)
+    plan = options.plan
+    profile = profile_of(run.records, pipeline.rate_hz, plan.policy, load_ms, run.duration_s, pipeline.scenario)
     verdict = judge(
         profile,
-        asked_s=options.plan.duration_s,
+        asked_s=plan.duration_s,
         interrupted=run.interrupted,
         backend_asked=options.backend,
         backend_used=facts["runner"]["backend"],
         accuracy_known=facts["model"]["accuracy"] is not None,
         machine_load=facts["machine_load_before"],
+        throttled=machine.throttled(),
+        infer_drift=infer_drift(run.records, profile.warmup.frames),
+        rss_slope_mb_per_min=facts["machine"]["rss_slope_mb_per_min"],
     )
     scores = score(run.counts) if run.counts else None
     metrics = metrics_of(run, profile, verdict, scores, facts)
-    if options.save is None or "csv" in options.save:
-        write_text(folder / "frames.csv", frames_csv(run))
     write_json(folder / "env.json", metrics["environment"])
     write_json(folder / "metrics.json", metrics)
     pictures = [(r.frame.name, side_by_side(r)) for r in (run.first, run.last) if r is not None]
@@ -134,18 +143,9 @@ def metrics_of(
         "interrupted": run.interrupted,
         "notices": run.notices,
         "failures": [str(error) for error in run.failures],
-        "outside_trained_gsd": run.outside_band,
-        "outside_trained_density": run.outside_density,
+        "outside_trained_gsd": run.remarks.outside_band,
+        "outside_trained_density": run.remarks.outside_density,
         "road_fraction_of_last": run.last.mask.road_fraction if run.last else None,
         "scores": None if scores is None else {"label": SEMI_SYNTHETIC, **scores.to_dict()},
         "environment": environment(),
     }
-
-
-def frames_csv(run: Run) -> str:
-    """One row a frame, dropped and failed ones included."""
-    text = io.StringIO()
-    table = csv.writer(text, lineterminator="\n")
-    table.writerow(CSV_COLUMNS)
-    table.writerows(record.csv_row() for record in run.records)
-    return text.getvalue()

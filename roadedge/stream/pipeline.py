@@ -1,74 +1,79 @@
-"""One frame after the other: decode → heat-map → preprocess → infer → postprocess → sinks, each stage timed.
+"""Decode → heat-map → preprocess → infer → postprocess → sinks, each on a thread of its own, with bounded queues.
 
-One thread, so that the way of a frame can be read from top to bottom. Where frames are due at a rate, the age of a
-result counts from the moment at which its frame was due, and frames that fall due while another is worked on are
-dropped and counted (`latest`), or wait their turn (`all`).
+The age of a result counts from the moment at which its frame was captured, or was due where frames are due at a rate.
+What happens to frames that we are too slow for is the plan's policy; each is counted, with the stage it waited for.
 """
 
 from __future__ import annotations
 
-import warnings
+import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from functools import partial
+from typing import Any
 
-from roadedge.errors import DataError
+from roadedge.errors import DataError, SourceError
 from roadedge.latency.clock import STAGES, Clock, StageTimer
 from roadedge.latency.profile import FrameRecord
 from roadedge.metrics.pixel import PixelCounts, count_pixels
-from roadedge.postprocess import postprocess
-from roadedge.preprocess import Feeds, OutsideBandWarning, check_band, outside_density, preprocess
-from roadedge.sample import RoadMask
 from roadedge.spec import ModelSpec
+from roadedge.stream.chain import Chain, Infers, Pairs, Remarks, Work
+from roadedge.stream.frame_log import FrameLog
+from roadedge.stream.lane import Lane
+from roadedge.stream.plan import Plan
 from roadedge.stream.sinks import Result, Sink
 from roadedge.stream.sources import Frame, Second, Source
 
-POLICIES = ("latest", "all")
-
-
-class Infers(Protocol):
-    """What the pipeline needs of a runner."""
-
-    spec: ModelSpec
-
-    def infer(self, feeds: Feeds, logits: bool = False) -> Feeds:
-        """Feeds → {"probability": (N, H, W) uint8}."""
-
-
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """How long to go on, and what to do with frames that are late, bad or outside the trained band."""
-
-    policy: str = "latest"
-    rate_hz: float | None = None  # None: the source's own, or one frame after the other
-    max_frames: int | None = None
-    duration_s: float | None = None
-    threshold: float | None = None  # None: the model's
-    strict: bool = False
+WATCH_S = 0.25
+QUEUED = 2  # frames that wait for a stage where none may be dropped
 
 
 @dataclass(slots=True)
 class Run:
     """What happened so far. `counts` are the pixels of answers against a simulation's truth."""
 
-    records: list[FrameRecord] = field(default_factory=list)
+    records: FrameLog = field(default_factory=FrameLog)
     failures: list[DataError] = field(default_factory=list)
-    notices: list[str] = field(default_factory=list)
+    remarks: Remarks = field(default_factory=Remarks)
     counts: list[PixelCounts] = field(default_factory=list)
     first: Result | None = None
     last: Result | None = None
-    outside_band: int = 0
-    outside_density: int = 0
+    answered: int = 0
+    first_captured_ns: int | None = None
+    last_captured_ns: int | None = None
     duration_s: float = 0.0
     interrupted: bool = False
 
     @property
-    def answered(self) -> int:
-        """Frames with a result."""
-        return sum(record.age_ms is not None for record in self.records)
+    def notices(self) -> list[str]:
+        """What a person should know."""
+        more = self.remarks.more_notices
+        return [*self.remarks.notices, *([f"and {more} more notices"] if more else [])]
 
 
-Watch = Callable[[Run, float], None]  # the run so far, seconds since its start
+Watch = Callable[[Run, float], None]  # the run so far, seconds since its start; a few times a second
+
+
+class SourcePairs:
+    """The pairing of a source that brings its own places and points."""
+
+    def __init__(self, source: Source) -> None:
+        self._source = source
+
+    def place(self, frame: Frame) -> Frame:
+        """The frame as it came."""
+        return frame
+
+    def second(self, frame: Frame, spec: ModelSpec) -> Second:
+        """What the source gives."""
+        return self._source.second(frame, spec)
+
+    def describe(self) -> dict[str, Any]:
+        """Nothing that the source does not say."""
+        return {}
+
+    def close(self) -> None:
+        """Nothing is open; the source is closed by itself."""
 
 
 class Pipeline:
@@ -82,178 +87,316 @@ class Pipeline:
         plan: Plan,
         clock: Clock,
         watch: Watch | None = None,
+        pairing: Pairs | None = None,
+        records: FrameLog | None = None,
     ) -> None:
-        self.run = Run()
-        self._source, self._runner, self._sinks, self._plan = source, runner, sinks, plan
+        self.run = Run(FrameLog() if records is None else records)
+        self._source, self._sinks, self._plan = source, sinks, plan
         self._clock, self._watch = clock, watch
         self._rate_hz = plan.rate_hz or source.rate_hz
+        self._realtime = plan.realtime and not source.delivers and self._rate_hz is None
+        pairs = pairing or SourcePairs(source)
+        self._chain = Chain(runner, pairs, self.run.remarks, plan.threshold, plan.strict)
+        self._max_age_ns = None if plan.max_age_ms is None else round(plan.max_age_ms * 1e6)
+        self._signal = clock.signal()
+        self._lock = threading.Lock()
+        self._flying: dict[int, Work] = {}  # frames on their way
+        self._due = 0  # frames that were due so far
+        self._first_pts_s: float | None = None
         self._start_ns = 0
-        self._bands: dict[float | None, bool] = {}
+        self._stopping = self._finished = False
+        self._error: BaseException | None = None
+        self._lanes: list[Lane[Work]] = []
 
     @property
     def rate_hz(self) -> float | None:
-        """Rate at which frames are due; None: one after the other."""
-        return self._rate_hz
+        """Rate at which frames are due, or came; None: as fast as they were answered."""
+        if self._rate_hz is not None or not (self._source.delivers or self._realtime):
+            return self._rate_hz
+        first, last = self.run.first_captured_ns, self.run.last_captured_ns
+        return (self._due - 1) / ((last - first) / 1e9) if first is not None and last and last > first else None
+
+    @property
+    def scenario(self) -> str:
+        """Of `profile.SCENARIOS`."""
+        if self._source.delivers:
+            return "live"
+        return "offline" if self._rate_hz is None and not self._realtime else "fixed-rate"
+
+    @property
+    def start_ns(self) -> int:
+        """When it began, by its clock."""
+        return self._start_ns
 
     def go(self) -> Run:
-        """Run until the source ends or the plan's limits; Ctrl-C ends it in order, with what there is so far.
+        """Run until the source ends or the plan's limits.
+
+        Ctrl-C ends it in order: what is on its way is answered. A second one drops that too.
 
         Raises:
             DataError: a bad frame of a stream, or of a folder under `strict`. `run` holds what came before it.
+            SourceError: the source was lost.
             OutputError: a sink cannot write.
             NonFiniteError: the network returned NaN.
         """
         self._start_ns = self._clock.now_ns()
+        joins = self._start()
         try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore", OutsideBandWarning)  # counted, and told once, by _check_band
-                while self._more() and self._next_frame():
-                    if self._watch is not None:
-                        self._watch(self.run, self._now_s())
+            self._watch_over()
         except KeyboardInterrupt:
             self.run.interrupted = True
-        finally:
-            self.run.duration_s = self._now_s()
+            self._stop()
+            try:
+                self._watch_over()
+            except KeyboardInterrupt:
+                self._abort(None)
+        except BaseException as error:
+            self._abort(error)
+        for join in joins:
+            join()
+        self.run.duration_s = self._now_s()
+        for work in sorted(self._flying.values(), key=lambda work: work.index):
+            self._drop(work, "aborted")
+        if self._error is not None:
+            raise self._error
         return self.run
 
-    def _more(self) -> bool:
-        due, plan = len(self.run.records), self._plan
-        if plan.max_frames is not None and due >= plan.max_frames:
-            return False
-        if plan.duration_s is None:
-            return True
-        at_s = self._now_s() if self._rate_hz is None else due / self._rate_hz
-        if at_s < plan.duration_s:
-            return True
-        if self._rate_hz is not None:  # the last frame's period belongs to the time asked for
-            self._clock.sleep_until_ns(self._start_ns + round(plan.duration_s * 1e9))
-        return False
+    def _start(self) -> list[Callable[[], None]]:
+        """Start the threads, the last stage first."""
+        steps = (*self._chain.steps, ("encode", self._encode))
+        latest = self._plan.policy == "latest" and (self._rate_hz or self._source.delivers or self._realtime)
+        for name, _ in steps:
+            give_way = partial(self._drop, cause=f"latest:{name}") if latest else None
+            self._lanes.append(Lane(self._clock, 1 if latest else QUEUED, give_way))
+        joins = []
+        for (name, step), lane, after in reversed(list(zip(steps, self._lanes, [*self._lanes[1:], None], strict=True))):
+            joins.append(self._clock.start(partial(self._stage, name, step, lane, after), name))
+        joins.append(self._clock.start(self._read, "decode"))
+        return joins
+
+    def _watch_over(self) -> None:
+        """Wait for the end, and show what happens."""
+        while True:
+            with self._signal:
+                if self._finished:
+                    return
+                self._clock.wait(self._signal, self._clock.now_ns() + round(WATCH_S * 1e9))
+            if self._watch is not None:
+                self._watch(self.run, self._now_s())
+            over_s = self._plan.duration_s
+            if over_s is not None and not self._rate_hz and self._now_s() >= over_s:
+                self._stop()
+
+    def _stop(self) -> None:
+        """Read no more; what is on its way is finished."""
+        with self._signal:
+            self._stopping = True
+            self._signal.notify_all()
+        self._source.interrupt()
+
+    def _abort(self, error: BaseException | None) -> None:
+        """Drop everything."""
+        with self._lock:
+            self._error = self._error or error
+        self._stop()
+        for lane in self._lanes:
+            lane.abort()
+
+    def _read(self) -> None:
+        """The thread that reads the source."""
+        try:
+            while self._next_frame():
+                pass
+        except (DataError, SourceError) as error:  # what came before it is finished
+            self._error = self._error or error
+        except BaseException as error:
+            self._abort(error)
+        finally:
+            self._lanes[0].end()
 
     def _next_frame(self) -> bool:
-        due_s = None if self._rate_hz is None else self._wait_until_due(self._rate_hz)
-        if not self._more_after_drops():
+        due_ns = self._wait_until_due()
+        if not self._more():
             return False
-        index = len(self.run.records)
-        begin_ns = self._clock.now_ns()
-        timer = StageTimer(self._clock)
+        index, begin_ns, timer = self._due, self._clock.now_ns(), StageTimer(self._clock)
         try:
             with timer("decode"):
                 frame = self._source.read()
-            if frame is None:
-                return False
-            time_s = due_s if due_s is not None else self._since_start_s(begin_ns)
-            result = self._answer(frame, timer, time_s)
         except DataError as error:
-            self._failed(index, due_s, error)
-            return True
-        with timer("encode"):
-            for sink in self._sinks:
-                sink.write(result)
-        self._record(result, timer, begin_ns, due_s)
-        return True
+            self._due += 1
+            self._failed(index, due_ns if due_ns is not None else begin_ns, None, error)
+            return not (self._plan.strict or self._source.moving)
+        if frame is None:
+            return False
+        self._due += 1
+        work = self._work_of(index, frame, timer, begin_ns, due_ns)
+        with self._lock:
+            self._flying[index] = work
+        return self._lanes[0].put(work)
 
-    def _wait_until_due(self, rate_hz: float) -> float:
-        """Drop what is late under `latest`, then wait; seconds after the start at which the next frame is due."""
-        due_s = len(self.run.records) / rate_hz
-        if self._plan.policy == "latest":
-            newer = int((self._now_s() - due_s) * rate_hz + 1e-9)  # frames that fell due after this one
-            if newer > 0:
-                for _ in range(self._source.skip(self._allowed(newer))):
-                    self._drop(len(self.run.records) / rate_hz, "policy")
-                due_s = len(self.run.records) / rate_hz
-        self._clock.sleep_until_ns(self._start_ns + round(due_s * 1e9))
-        return due_s
+    def _work_of(self, index: int, frame: Frame, timer: StageTimer, begin_ns: int, due_ns: int | None) -> Work:
+        captured_ns, clock = begin_ns, frame.clock or "run"
+        if due_ns is not None:
+            captured_ns, clock = due_ns, "schedule"
+        elif self._source.delivers:
+            now_ns = self._clock.now_ns()
+            timer.stage_ms["decode"] = frame.decode_ms or 0.0
+            begin_ns = now_ns - round((frame.decode_ms or 0.0) * 1e6)
+            captured_ns = begin_ns if frame.captured_ns is None else min(frame.captured_ns, begin_ns)
+        elif self._realtime and frame.capture_s is not None:
+            captured_ns = begin_ns = self._present(frame.capture_s, timer)
+        run = self.run
+        run.first_captured_ns = captured_ns if run.first_captured_ns is None else run.first_captured_ns
+        run.last_captured_ns = captured_ns
+        time_s = frame.capture_s if frame.capture_s is not None else (captured_ns - self._start_ns) / 1e9
+        return Work(index, frame, timer, captured_ns, begin_ns, time_s, clock, queued_ns=self._clock.now_ns())
 
-    def _allowed(self, newer: int) -> int:
+    def _present(self, capture_s: float, timer: StageTimer) -> int:
+        """Wait until a frame of a file is due by its own time, as if it had been decoded from that moment on."""
+        if self._first_pts_s is None:
+            self._first_pts_s = capture_s
+        decode_ns = round(timer.stage_ms["decode"] * 1e6)
+        due_ns = self._start_ns + round((capture_s - self._first_pts_s) * 1e9)
+        self._sleep_until(due_ns + decode_ns)
+        return due_ns
+
+    def _wait_until_due(self) -> int | None:
+        """Drop what is late by the policy, then wait; the moment at which the next frame is due, where it has one."""
+        if self._rate_hz is None:
+            return None
+        late_s = self._now_s() - self._due / self._rate_hz
+        if self._max_age_ns is not None:
+            count, cause = int((late_s - self._max_age_ns / 1e9) * self._rate_hz + 1 - 1e-9), "max-age:decode"
+        else:
+            count, cause = int(late_s * self._rate_hz + 1e-9), "latest:decode"  # that fell due after this one
+        if count > 0 and self._plan.policy != "all":
+            for _ in range(self._source.skip(self._allowed(count))):
+                self._skipped(self._due_ns(self._due), cause)
+        due_ns = self._due_ns(self._due)
+        if self._more():
+            self._sleep_until(due_ns)
+        elif self._plan.duration_s is not None:  # the last frame's period belongs to the time asked for
+            self._sleep_until(self._start_ns + round(self._plan.duration_s * 1e9))
+        return due_ns
+
+    def _sleep_until(self, moment_ns: int) -> None:
+        with self._signal:
+            while not self._stopping and self._clock.now_ns() < moment_ns:
+                self._clock.wait(self._signal, moment_ns)
+
+    def _due_ns(self, index: int) -> int:
+        assert self._rate_hz is not None
+        return self._start_ns + round(index / self._rate_hz * 1e9)
+
+    def _allowed(self, count: int) -> int:
         """Never drop beyond the end of the run: a frame that is not due any more was not lost."""
-        left = newer
-        if self._plan.max_frames is not None:
-            left = min(left, self._plan.max_frames - len(self.run.records))
-        if self._plan.duration_s is not None and self._rate_hz is not None:
-            left = min(left, max(0, round(self._plan.duration_s * self._rate_hz) - len(self.run.records)))
-        return left
+        plan, allowed = self._plan, count
+        if plan.max_frames is not None:
+            allowed = min(allowed, plan.max_frames - self._due)
+        if plan.duration_s is not None and self._rate_hz is not None:
+            allowed = min(allowed, max(0, round(plan.duration_s * self._rate_hz) - self._due))
+        return allowed
 
-    def _more_after_drops(self) -> bool:
-        plan, due = self._plan, len(self.run.records)
-        late = plan.duration_s is not None and self._rate_hz is not None and due / self._rate_hz >= plan.duration_s
-        return not late and (plan.max_frames is None or due < plan.max_frames)
+    def _more(self) -> bool:
+        """Whether another frame is to be read."""
+        plan = self._plan
+        if self._stopping or self._error is not None or (plan.max_frames is not None and self._due >= plan.max_frames):
+            return False
+        if plan.duration_s is None:
+            return True
+        return (self._now_s() if self._rate_hz is None else self._due / self._rate_hz) < plan.duration_s
 
-    def _answer(self, frame: Frame, timer: StageTimer, time_s: float) -> Result:
-        sample, spec = frame.sample, self._runner.spec
-        self._check_band(sample.gsd_m)
-        second = None
-        with timer("heatmap"):
-            if spec.second is not None:
-                second = self._source.second(frame, spec)
-                self._check_points(frame, second)
-        with timer("preprocess"):
-            feeds = preprocess(sample, spec, self._plan.strict, None if second is None else second.raster)
-        with timer("infer"):
-            outputs = self._runner.infer(feeds)
-        with timer("postprocess"):
-            mask: RoadMask = postprocess(outputs, spec, sample, self._plan.threshold)
-        shown_s = frame.capture_s if frame.capture_s is not None else time_s
-        return Result(frame, mask, second, shown_s)
+    def _stage(self, name: str, step: Callable[[Work], None], lane: Lane[Work], after: Lane[Work] | None) -> None:
+        """The thread of a stage."""
+        try:
+            while (work := lane.take()) is not None:
+                now_ns = self._clock.now_ns()
+                if self._max_age_ns is not None and now_ns - work.captured_ns > self._max_age_ns:
+                    self._drop(work, f"max-age:{name}")
+                    continue
+                work.wait_ms += (now_ns - work.queued_ns) / 1e6
+                try:
+                    with work.timer(name):
+                        step(work)
+                except DataError as error:
+                    self._failed(work.index, work.captured_ns, work, error)
+                    continue
+                if after is None:
+                    self._record(work)
+                    continue
+                work.queued_ns = self._clock.now_ns()
+                after.put(work)
+        except BaseException as error:
+            self._abort(error)
+        finally:
+            if after is not None:
+                after.end()
+            else:
+                self._end()
 
-    def _record(self, result: Result, timer: StageTimer, begin_ns: int, due_s: float | None) -> None:
+    def _end(self) -> None:
+        with self._signal:
+            self._finished = True
+            self._signal.notify_all()
+
+    def _encode(self, work: Work) -> None:
+        """The last stage: give the result to each sink."""
+        assert work.mask is not None
+        age_ms = (self._clock.now_ns() - work.captured_ns) / 1e6
+        result = Result(work.frame, work.mask, work.second, work.time_s, age_ms, work.clock)
+        for sink in self._sinks:
+            sink.write(result)
+        self.run.first = self.run.first or result
+        self.run.last = result
+
+    def _record(self, work: Work) -> None:
         done_ns = self._clock.now_ns()
-        frame, second, run = result.frame, result.second, self.run
-        done_s = self._since_start_s(done_ns)
-        busy_ms = (done_ns - begin_ns) / 1e6
-        clock = "schedule" if due_s is not None else frame.clock or "run"
-        capture_s = due_s if due_s is not None else result.time_s
-        run.records.append(
-            FrameRecord(
-                frame.name, capture_s, clock, done_s,
-                age_ms=busy_ms if due_s is None else (done_s - due_s) * 1e3,
-                stage_ms=tuple(timer.stage_ms[stage] for stage in STAGES),
-                skew_ms=second.skew_ms if second else None, points=second.points if second else None,
-                late_ms=0.0 if due_s is None else (begin_ns - self._start_ns) / 1e6 - due_s * 1e3,
-            )
+        frame, second, run = work.frame, work.second, self.run
+        record = FrameRecord(
+            frame.name, self._capture_s(work), work.clock, (done_ns - self._start_ns) / 1e9,
+            age_ms=(done_ns - work.captured_ns) / 1e6,
+            stage_ms=tuple(work.timer.stage_ms[stage] for stage in STAGES),
+            skew_ms=second.skew_ms if second else None, points=second.points if second else None,
+            late_ms=(work.begin_ns - work.captured_ns) / 1e6, wait_ms=work.wait_ms,
+            paired=second.paired if second else None, device_ms=work.device_ms,
         )  # fmt: skip
-        run.first = run.first or result
-        run.last = result
-        if frame.truth is not None:  # after the clock was read: scoring is no part of the run's latency
-            run.counts.append(count_pixels(result.mask.mask, frame.truth))
+        self._land(work.index, record)
+        run.answered += 1
+        if frame.truth is not None and work.mask is not None:  # scoring is no part of the run's latency
+            run.counts.append(count_pixels(work.mask.mask, frame.truth))
 
-    def _failed(self, index: int, due_s: float | None, error: DataError) -> None:
-        capture_s = due_s if due_s is not None else self._now_s()
-        name = self._source.name_of(index)
-        self.run.records.append(
-            FrameRecord(name, capture_s, "schedule" if due_s is not None else "run", dropped_by="error")
-        )
+    def _capture_s(self, work: Work) -> float:
+        return (work.captured_ns - self._start_ns) / 1e9 if work.clock in ("schedule", "run") else work.time_s
+
+    def _drop(self, work: Work, cause: str) -> None:
+        capture_s = self._capture_s(work)
+        self._land(work.index, FrameRecord(work.frame.name, capture_s, work.clock, self._now_s(), dropped_by=cause))
+
+    def _skipped(self, due_ns: int, cause: str) -> None:
+        """A frame that was never decoded."""
+        index, capture_s = self._due, (due_ns - self._start_ns) / 1e9
+        self._due += 1
+        record = FrameRecord(self._source.name_of(index), capture_s, "schedule", self._now_s(), dropped_by=cause)
+        self._land(index, record)
+
+    def _failed(self, index: int, captured_ns: int, work: Work | None, error: DataError) -> None:
+        """A bad file of a folder is passed over; a bad frame of a film ends it."""
+        clock = work.clock if work else "schedule" if self._rate_hz else "run"
+        capture_s = self._capture_s(work) if work else (captured_ns - self._start_ns) / 1e9
+        name = work.frame.name if work else self._source.name_of(index)
+        self._land(index, FrameRecord(name, capture_s, clock, self._now_s(), dropped_by="error"))
         if self._plan.strict or self._source.moving:
-            raise error
-        self.run.failures.append(error)
+            with self._lock:
+                self._error = self._error or error
+            self._stop()
+        else:
+            self.run.failures.append(error)
 
-    def _drop(self, due_s: float, cause: str) -> None:
-        name = self._source.name_of(len(self.run.records))
-        self.run.records.append(FrameRecord(name, due_s, "schedule", dropped_by=cause))
-
-    def _check_band(self, gsd_m: float | None) -> None:
-        if gsd_m not in self._bands:
-            with warnings.catch_warnings(record=True) as caught:
-                warnings.simplefilter("always", OutsideBandWarning)
-                check_band(gsd_m, self._runner.spec, self._plan.strict)
-            self._bands[gsd_m] = bool(caught)
-            self.run.notices += [str(one.message) for one in caught]
-        self.run.outside_band += self._bands[gsd_m]
-
-    def _check_points(self, frame: Frame, second: Second) -> None:
-        """Points that all miss the image are dropped by contract, but they hint at a wrong unit or a wrong pair."""
-        sample = frame.sample
-        self.run.outside_density += outside_density(second.points, second.raster.shape, self._runner.spec)
-        if frame.notice:
-            self.run.notices.append(frame.notice)
-        if second.points == 0 and sample.second is not None and len(sample.second):
-            height, width = sample.size
-            self.run.notices.append(
-                f"none of the {len(sample.second)} points of {sample.id} lies on its image of {width} x {height} "
-                "pixels; it was run on the image alone"
-            )
+    def _land(self, index: int, record: FrameRecord) -> None:
+        """The frame's way is over."""
+        with self._lock:
+            self._flying.pop(index, None)
+        self.run.records.put(index, record)
 
     def _now_s(self) -> float:
-        return self._since_start_s(self._clock.now_ns())
-
-    def _since_start_s(self, moment_ns: int) -> float:
-        return (moment_ns - self._start_ns) / 1e9
+        return (self._clock.now_ns() - self._start_ns) / 1e9

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import importlib.util
 import os
+import re
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -13,11 +14,14 @@ from typing import Any
 from roadedge.environment import usable_cpus
 from roadedge.errors import OutputError, RoadEdgeError, SpecMismatchError, UsageError
 from roadedge.latency.clock import Clock, HostClock
+from roadedge.latency.machine import MachineWatch
 from roadedge.run_folder import open_run_folder
 from roadedge.spec import ModelSpec, sha256_of
-from roadedge.stream.opening import open_source
+from roadedge.stream.frame_log import FrameLog
+from roadedge.stream.opening import open_pairing, open_source
 from roadedge.stream.outcome import SAVES, InferOptions, InferResult, conclude, failure_of
-from roadedge.stream.pipeline import POLICIES, Pipeline, Plan
+from roadedge.stream.pipeline import Pipeline
+from roadedge.stream.plan import Plan
 from roadedge.stream.sinks import MaskSink, OverlaySink, Sink, VideoSink
 from roadedge.stream.sources import Source
 from roadedge.stream.status import StatusLine, progress_bar
@@ -51,6 +55,9 @@ def infer(options: InferOptions, tell: Tell = lambda text: None, clock: Clock | 
     with ExitStack() as stack:
         source = stack.enter_context(open_source(options.source, options.inputs))
         check_rate(source, options.plan)
+        pairing = open_pairing(source, options.inputs, tell)
+        if pairing is not None:
+            stack.callback(pairing.close)
         folder = open_run_folder(options.command, source.name, options.output, options.overwrite, _read(options))
         stack.callback(_remove_if_empty, folder)
         sinks = open_sinks(options, source, folder, tell)
@@ -64,19 +71,34 @@ def infer(options: InferOptions, tell: Tell = lambda text: None, clock: Clock | 
         if options.backend == "onnxruntime" and runner.graph_precision.startswith("int8"):
             tell("note: ONNX Runtime computes symmetric INT8 slower than FP32; OpenVINO computes it faster")
         source.prepare()
+        records = FrameLog(folder, options.save is None or "csv" in options.save)
+        stack.callback(records.close)
         bar = stack.enter_context(progress_bar(None if source.live else source.count))
-        watch = StatusLine(tell) if source.live or options.plan.rate_hz else bar
-        pipeline = Pipeline(source, runner, sinks, options.plan, clock, watch)
-        error = _go(pipeline, sinks)
+        live = source.live or options.plan.rate_hz or options.plan.realtime
+        machine = MachineWatch(clock)
+        watch = StatusLine(tell, machine) if live else bar
+        pipeline = Pipeline(source, runner, sinks, options.plan, clock, watch, pairing, records)
+        error = _go(pipeline, sinks, machine)
+        records.close()
         if not pipeline.run.answered and (error or pipeline.run.failures):  # there is nothing to write
+            (folder / "frames.csv").unlink(missing_ok=True)
             raise error or failure_of(pipeline.run, folder)
         facts = {
-            "source": options.source,
+            "source": masked(options.source),
             "runner": runner.describe(),
             "model": model_facts(options.model, runner.provenance),
             "machine_load_before": busy,
+            "machine": machine.to_dict(),
+            "gaps": gaps_of(source, pipeline.start_ns),
+            "pairing": None if pairing is None else pairing.describe(),
+            "sinks": [sink.describe() for sink in sinks],
         }
-        result = conclude(options, pipeline, folder, load_ms, facts)
+        try:
+            result = conclude(options, pipeline, folder, load_ms, facts, machine)
+        except OutputError:
+            if error is not None:  # a full disk: the first word about it is the one that counts
+                raise error from None
+            raise
     if error is not None:
         tell(f"Results up to the failure are in {folder}")
         raise error
@@ -89,18 +111,35 @@ def _read(options: InferOptions) -> list[Path]:
     return [Path(one).expanduser() for one in named if one is not None]
 
 
-def _go(pipeline: Pipeline, sinks: list[Sink]) -> RoadEdgeError | None:
+def _go(pipeline: Pipeline, sinks: list[Sink], machine: MachineWatch) -> RoadEdgeError | None:
     """Run; the error that broke a stream is kept, so that what came before it is finished and written."""
-    with ExitStack() as stack:
-        for sink in sinks:
-            stack.enter_context(sink)
-        try:
-            pipeline.go()
-        except OutputError:
-            raise
-        except RoadEdgeError as error:
-            return error
+    try:
+        with ExitStack() as stack:
+            for sink in sinks:
+                stack.enter_context(sink)
+            with machine:
+                pipeline.go()
+    except RoadEdgeError as error:
+        return error
     return None
+
+
+def gaps_of(source: Source, start_ns: int) -> list[dict[str, Any]]:
+    """Times without frames as JSON values, in seconds of the run; an end of None says that it did not end."""
+    return [
+        {
+            "begin_s": (gap.begin_ns - start_ns) / 1e9,
+            "end_s": None if gap.end_ns is None else (gap.end_ns - start_ns) / 1e9,
+            "reason": gap.reason,
+            "attempts": gap.attempts,
+        }
+        for gap in source.gaps
+    ]
+
+
+def masked(source: str) -> str:
+    """A source without the password of its URL."""
+    return re.sub(r"(?<=://)[^/\s@]+@", "***@", source)
 
 
 def _remove_if_empty(folder: Path) -> None:
@@ -127,14 +166,6 @@ def model_and_source(arguments: Sequence[str]) -> tuple[str, str]:
 
 def check_options(options: InferOptions) -> None:
     """Raise UsageError for a value outside its range."""
-    plan = options.plan
-    if plan.policy not in POLICIES:
-        raise UsageError(f"--policy is one of {', '.join(POLICIES)}, got {plan.policy!r}")
-    for name, value in (("--rate", plan.rate_hz), ("--duration", plan.duration_s), ("--max-frames", plan.max_frames)):
-        if value is not None and not 0 < value < 1e9:
-            raise UsageError(f"{name} must be positive, got {value}")
-    if plan.threshold is not None and not 0 < plan.threshold < 1:
-        raise UsageError(f"--threshold must lie between 0 and 1, got {plan.threshold}")
     if options.inputs.gsd_m is not None and not 0 < options.inputs.gsd_m < 1e4:
         raise UsageError(f"--gsd must be positive metres per pixel, got {options.inputs.gsd_m}")
     unknown = [name for name in options.save or () if name not in SAVES]

@@ -31,13 +31,13 @@ def result_lines(result: InferResult) -> list[str]:
         )
     elif run.last is not None and len(run.records) == 1:
         lines.append(f"road on {run.last.mask.road_fraction:.1%} of {run.last.frame.name}")
-    if run.outside_band:
+    if run.remarks.outside_band:
         lines.append(
-            f"{run.outside_band} frames lie outside the ground sample distances that the network was trained on"
+            f"{run.remarks.outside_band} frames lie outside the ground sample distances that the network was trained on"
         )
-    if run.outside_density:
+    if run.remarks.outside_density:
         lines.append(
-            f"{run.outside_density} of {len(run.records)} frames hold more or fewer points for their area than "
+            f"{run.remarks.outside_density} of {len(run.records)} frames hold more or fewer points for their area than "
             "the network was trained on"
         )
     lines += [f"notice: {notice}" for notice in run.notices[:NOTICES]]

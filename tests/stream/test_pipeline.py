@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 
-from roadedge.errors import DataError
+from roadedge.errors import DataError, OutputError
 from roadedge.latency.clock import STAGES
 from roadedge.latency.profile import profile_of
 from roadedge.preprocess import Feeds
 from roadedge.sample import Sample
 from roadedge.spec import ModelSpec
-from roadedge.stream.pipeline import Pipeline, Plan, Run
+from roadedge.stream.pipeline import Pipeline, Run, Watch
+from roadedge.stream.plan import Plan
 from roadedge.stream.sinks import Result, Sink
 from roadedge.stream.sources import Frame, Source
 from tests.latency.hand_clock import HandClock
@@ -48,9 +51,52 @@ def test_while_we_keep_up_the_age_is_the_time_of_the_work() -> None:
 
 def test_latest_drops_frames_that_fell_due_meanwhile_and_keeps_the_age_bounded() -> None:
     run = stream(8, 10.0, (250.0,), Plan("latest"))
-    # frame 0 ends at 250 ms: 2 is the newest that is due, 1 is dropped; 2 ends at 500 ms: 5 is due at that very moment
-    assert ages(run) == [250.0, None, 300.0, None, None, 250.0, None, 300.0]
-    assert [r.dropped_by for r in run.records] == ["", "policy", "", "policy", "policy", "", "policy", ""]
+    # frame 0 ends at 250 ms: 2 waits, it took the place of 1; 2 ends at 500 ms, a moment before 5 takes the place of 4
+    assert ages(run) == [250.0, None, 300.0, None, 350.0, None, None, 300.0]
+    late = "latest:infer"
+    assert [r.dropped_by for r in run.records] == ["", late, "", late, "", late, late, ""]
+    assert [r.wait_ms for r in run.records if r.age_ms] == [0.0, 50.0, 100.0, 50.0]
+
+
+def test_max_age_drops_what_is_too_old_to_be_worked_on_before_the_next_stage() -> None:
+    run = stream(6, 10.0, (250.0,), Plan("max-age:320"))
+    # 0 ends at 250; 1, taken at 250 at the age of 150, ends at 500; 2 is taken at 500 at 300, ends at 750 too old for
+    # the sinks; 3 is 450 old at 750, 4 is 350 old; 5 is 250 old and ends at 500
+    assert ages(run) == [250.0, None, None, None, None, None]
+    old = "max-age:"
+    assert [r.dropped_by for r in run.records] == [
+        "", f"{old}postprocess", f"{old}postprocess", f"{old}infer", f"{old}infer", f"{old}postprocess"
+    ]  # fmt: skip
+
+
+def test_under_all_no_more_frames_wait_than_the_queues_hold() -> None:
+    clock = HandClock()
+    source = FakeSource(clock, 1000)
+    read_ahead = []
+
+    class Slow(FakeRunner):
+        def infer(self, feeds: Feeds, logits: bool = False) -> Feeds:
+            read_ahead.append(source.index - len(self.feeds))
+            return super().infer(feeds, logits)
+
+    Pipeline(source, Slow(clock, (100.0,)), [], Plan("all", max_frames=200), clock).go()
+    assert max(read_ahead) <= 10
+
+
+def test_a_slow_sink_makes_results_give_way_to_newer_ones() -> None:
+    clock = HandClock()
+    sink = Kept(clock, 250.0)
+    run = Pipeline(FakeSource(clock, 8, 10.0), FakeRunner(clock, (20.0,)), [sink], Plan(), clock).go()
+    assert ages(run) == [270.0, None, 320.0, None, 370.0, None, None, 320.0]
+    assert {r.dropped_by for r in run.records} == {"", "latest:encode"}
+
+
+def test_a_source_slower_than_its_rate_leaves_frames_undecoded() -> None:
+    clock = HandClock()
+    run = Pipeline(FakeSource(clock, 8, 10.0, decode_ms=250.0), FakeRunner(clock, (20.0,)), [], Plan(), clock).go()
+    assert ages(run) == [270.0, None, 320.0, None, None, 270.0, None, 320.0]
+    assert {r.dropped_by for r in run.records} == {"", "latest:decode"}
+    assert [r.late_ms for r in run.records if r.age_ms] == [0.0, 50.0, 0.0, 50.0]
 
 
 def test_all_answers_every_frame_at_a_growing_age() -> None:
@@ -66,17 +112,18 @@ def test_a_stall_is_seen_in_the_age_and_not_only_in_the_call() -> None:
     assert [r.stage_ms[infer] for r in run.records] == [20.0, 350.0, 20.0, 20.0, 20.0, 20.0]
 
 
-def test_without_a_rate_frames_follow_each_other_and_the_age_is_end_to_end() -> None:
+def test_without_a_rate_frames_follow_each_other_and_the_age_is_end_to_end_with_the_waiting() -> None:
     clock = HandClock()
     sink = Kept(clock, 3.0)
     run = Pipeline(FakeSource(clock, 3, decode_ms=2.0), FakeRunner(clock, (7.0,)), [sink], Plan(), clock).go()
-    assert ages(run) == [12.0] * 3
+    assert ages(run) == [12.0, 17.0, 22.0]
+    assert [r.wait_ms for r in run.records] == [0.0, 5.0, 10.0]
     assert dict(zip(STAGES, run.records[0].stage_ms, strict=True)) == {
         "decode": 2.0, "heatmap": 0.0, "preprocess": 0.0, "infer": 7.0, "postprocess": 0.0, "encode": 3.0
     }  # fmt: skip
     assert [r.clock for r in run.records] == ["run"] * 3
     assert [r.frame.name for r in sink.results] == ["000000", "000001", "000002"]
-    assert run.duration_s == pytest.approx(0.036)
+    assert run.duration_s == pytest.approx(0.026)  # decoding and sinks beside the network, not after it
 
 
 def test_a_rate_can_be_put_on_a_source_that_has_none() -> None:
@@ -89,23 +136,117 @@ def test_frames_and_seconds_limit_a_run_and_no_frame_is_dropped_beyond_the_end()
     assert len(timed.records) == 5
     assert timed.duration_s == pytest.approx(0.5)  # the last frame's period is waited for
     late = stream(100, 10.0, (2000.0,), Plan(duration_s=0.5))
-    assert (len(late.records), late.answered) == (5, 1)  # 4 fell due while the first was worked on
+    assert (len(late.records), late.answered) == (5, 2)  # 4 fell due while the first was worked on; the newest waited
     assert len(stream(100, 10.0, (2000.0,), Plan(max_frames=3)).records) == 3
-    assert len(stream(100, None, (200.0,), Plan(duration_s=0.5)).records) == 3
+    untimed = stream(100, None, (200.0,), Plan(duration_s=0.5))
+    assert (len(untimed.records), untimed.answered) == (12, 12)  # what was on its way at the end is answered
 
 
-def test_ctrl_c_ends_a_run_in_order_with_what_there_is() -> None:
+def interrupt_after(*moments_s: float) -> Watch:
+    """Ctrl-C at these seconds of the run."""
+    left = list(moments_s)
+
+    def watch(run: Run, now_s: float) -> None:
+        if left and now_s >= left[0]:
+            del left[0]
+            raise KeyboardInterrupt
+
+    return watch
+
+
+def test_ctrl_c_ends_a_run_in_order_and_what_is_on_its_way_is_answered() -> None:
+    clock = HandClock()
+    runner = FakeRunner(clock, (300.0,))
+    run = Pipeline(FakeSource(clock, 99, 10.0), runner, [], Plan(), clock, interrupt_after(1.0)).go()
+    assert run.interrupted
+    assert (len(run.records), run.answered) == (10, 5)
+    assert run.records[-1].age_ms == 600.0
+    assert run.duration_s == pytest.approx(1.5)
+
+
+def test_a_second_ctrl_c_gives_up_what_is_on_its_way() -> None:
+    clock = HandClock()
+    runner = FakeRunner(clock, (3000.0,))
+    run = Pipeline(FakeSource(clock, 99, 10.0), runner, [], Plan(), clock, interrupt_after(1.0, 1.25)).go()
+    assert run.interrupted
+    assert run.answered == 0
+    assert {r.dropped_by for r in run.records} == {"latest:infer", "aborted"}
+    assert run.duration_s == pytest.approx(3.0)  # a call of the network cannot be cut short
+
+
+def test_an_error_of_a_sink_ends_the_run_at_once() -> None:
     clock = HandClock()
 
-    class Stopped(FakeRunner):
-        def infer(self, feeds: Feeds, logits: bool = False) -> Feeds:
-            if len(self.feeds) == 3:
-                raise KeyboardInterrupt
-            return super().infer(feeds, logits)
+    class Full(Sink):
+        def write(self, result: Result) -> None:
+            raise OutputError("the disk is full")
 
-    run = Pipeline(FakeSource(clock, 9), Stopped(clock, (1.0,)), [], Plan(), clock).go()
-    assert run.interrupted
-    assert run.answered == 3
+    pipeline = Pipeline(FakeSource(clock, 99, 10.0), FakeRunner(clock, (300.0,)), [Full()], Plan(), clock)
+    with pytest.raises(OutputError, match="the disk is full"):
+        pipeline.go()
+    assert pipeline.run.records[0].dropped_by == "aborted"
+    assert pipeline.run.duration_s < 0.7
+
+
+class Camera(FakeSource):
+    """Frames that come on their own every 100 ms, each `delay_ms` after it was captured; it ends when interrupted."""
+
+    delivers = live = True
+
+    def __init__(self, clock: HandClock, delays_ms: tuple[float, ...]) -> None:
+        super().__init__(clock, len(delays_ms))
+        self.delays_ms, self.stopped = delays_ms, False
+        self._start_ns = clock.now_ns()
+
+    def read(self) -> Frame | None:
+        if self.stopped or self.index >= len(self.delays_ms):
+            return None
+        captured_ns = self._start_ns + self.index * 100_000_000
+        self._clock.sleep_until_ns(captured_ns + round(self.delays_ms[self.index] * 1e6))
+        frame = super().read()
+        assert frame is not None
+        return dataclasses.replace(frame, captured_ns=captured_ns, clock="pts", decode_ms=4.0, capture_s=7.0)
+
+    def interrupt(self) -> None:
+        self.stopped = True
+
+
+def test_the_age_of_a_camera_counts_from_the_capture_and_not_from_the_arrival() -> None:
+    clock = HandClock()
+    camera = Camera(clock, (10.0, 10.0, 350.0, 250.0, 150.0))
+    pipeline = Pipeline(camera, FakeRunner(clock, (20.0,)), [], Plan("all"), clock)
+    run = pipeline.go()
+    assert ages(run) == [30.0, 30.0, 370.0, 290.0, 210.0]  # a burst after a hold-up: each waits for the one before
+    assert [r.late_ms for r in run.records] == [6.0, 6.0, 346.0, 246.0, 146.0]
+    assert {(r.clock, r.capture_s) for r in run.records} == {("pts", 7.0)}
+    assert pipeline.scenario == "live"
+    assert pipeline.rate_hz == pytest.approx(10.0)
+
+
+def test_a_camera_is_stopped_when_the_time_is_over() -> None:
+    clock = HandClock()
+    run = Pipeline(Camera(clock, (10.0,) * 100), FakeRunner(clock, (20.0,)), [], Plan(duration_s=1.0), clock).go()
+    assert run.answered == 11
+    assert not run.interrupted
+
+
+class Film(FakeSource):
+    """Frames with presentation times of their own, from 5 s on, unevenly."""
+
+    TIMES_S = (5.0, 5.1, 5.15, 5.6)
+
+    def read(self) -> Frame | None:
+        frame = super().read()
+        return frame and dataclasses.replace(frame, capture_s=self.TIMES_S[self.index - 1], clock="pts")
+
+
+def test_a_film_in_real_time_is_due_at_its_own_presentation_times() -> None:
+    clock = HandClock()
+    film = Film(clock, 4, decode_ms=5.0)
+    run = Pipeline(film, FakeRunner(clock, (80.0,)), [], Plan("all", realtime=True), clock).go()
+    assert ages(run) == [85.0, 85.0, 115.0, 85.0]
+    assert [r.capture_s for r in run.records] == list(Film.TIMES_S)
+    assert run.duration_s == pytest.approx(0.685)
 
 
 class OneBad(FakeSource):
@@ -162,7 +303,7 @@ class OneImage(Source):
 def test_the_band_of_ground_sample_distances_is_watched_once_per_distance() -> None:
     spec = ModelSpec("fake", gsd_m=0.45, gsd_band_m=(0.3, 0.7))
     run = Pipeline(OneImage(), FakeRunner(spec=spec), [], Plan(), HandClock()).go()
-    assert run.outside_band == 1
+    assert run.remarks.outside_band == 1
     assert "0.9 m per pixel" in run.notices[0]
     strict = Pipeline(OneImage(), FakeRunner(spec=spec), [], Plan(strict=True), HandClock())
     with pytest.raises(DataError, match=r"0\.9 m per pixel"):
@@ -197,5 +338,5 @@ def test_the_profile_of_an_overload_tells_drops_and_load() -> None:
     run = stream(100, 10.0, (250.0,), Plan("latest"))
     profile = profile_of(run.records, 10.0, "latest", 0.0, run.duration_s)
     assert profile.load == pytest.approx(2.5)
-    assert profile.answered + profile.dropped_by["policy"] == 100
-    assert profile.age.maximum == pytest.approx(300.0)
+    assert profile.answered + sum(profile.dropped_by.values()) == 100
+    assert profile.age.maximum == pytest.approx(350.0)
