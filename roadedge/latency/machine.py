@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
 MOST_SAMPLES = 3600  # an hour at one a second; a longer run keeps every second one, then every fourth, and so on
+PATIENCE_S = 5.0  # how long the end of a run waits for a sensor that does not answer
 POWER_NOTE = "from sensors on the board, not from a wall meter"
 
 
@@ -79,9 +80,9 @@ class MachineWatch:
         """Take the last sample and stop."""
         self._stop.set()
         if self._thread is not None:
-            self._thread.join(timeout=5.0)
+            self._thread.join(timeout=PATIENCE_S)
             if self._thread.is_alive():  # a sensor that hangs must not hang the run; its thread is a daemon
-                self._note("watch", "a reader did not answer within 5 s and was left behind")
+                self._note("watch", f"a reader did not answer within {PATIENCE_S:g} s and was left behind")
                 return
         self.sample()
         for reader in self._readers:
