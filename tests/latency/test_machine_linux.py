@@ -23,7 +23,13 @@ from tests.latency.trees import plant
 
 # The first lines of /proc/stat and /proc/meminfo of a 2-core EPYC machine.
 STAT = "cpu  1936679 639642 285262 1579228 8509 0 1532 4670 0 0\ncpu0 929887 287869 127844 877818 1901 0 342 2305 0 0\n"
-MEMINFO = "MemTotal:       24684084 kB\nMemFree:        20216836 kB\nMemAvailable:   24021508 kB\nSwapTotal:       2048 kB\nSwapFree:        1024 kB\n"
+MEMINFO = """\
+MemTotal:       24684084 kB
+MemFree:        20216836 kB
+MemAvailable:   24021508 kB
+SwapTotal:          2048 kB
+SwapFree:           1024 kB
+"""
 STATUS = "Name:\tpython\nVmPeak:\t  900000 kB\nVmRSS:\t  524288 kB\nVmSwap:\t  1024 kB\nThreads:\t7\n"
 
 
@@ -191,5 +197,5 @@ def test_version_1_says_its_quota_in_two_files(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("content", ["", "   ", "nan", "inf", "four"])
 def test_a_file_without_a_number_is_an_error(tmp_path: Path, content: str) -> None:
-    with pytest.raises(ValueError, match="four|no number"):
+    with pytest.raises(ValueError, match=r"four|no number"):
         number_of(plant(tmp_path, {"temp": content}) / "temp")
