@@ -1,0 +1,170 @@
+"""Probability or mask → clean mask → skeleton that runs on to the border where a road leaves the picture."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from roadedge.errors import MissingExtraError, ShapeError
+from roadedge.sample import check_shape
+
+_OBLIQUE = 4.0  # a road leaves the picture where its cut is at most this many half widths long: down to 30 degrees
+_MOST_PADDING = 64
+_RIM = 4  # drawn masks, and networks that learnt from them, often end up to three pixels before the border
+_WHOLE = 0.75  # a row that keeps less than this of a road's cut is where it was cut off
+
+
+def hysteresis(probability: NDArray[Any], high: float, low: float) -> NDArray[np.bool_]:
+    """Pixels at or above `low` that hang together (by sides or corners) with one at or above `high`.
+
+    Args:
+        probability: (H, W) uint8 with 255 = certain, floating in [0, 1], or bool, which is returned as it is.
+        high: in (0, 1).
+        low: in (0, high].
+
+    Raises:
+        ShapeError: another shape or type, or a value outside [0, 1].
+    """
+    import cv2
+
+    check_shape("probability", probability, (None, None))
+    if probability.dtype == np.bool_:
+        return np.asarray(probability, np.bool_)
+    if np.issubdtype(probability.dtype, np.floating):
+        if probability.size and not (probability.min() >= 0 and probability.max() <= 1):  # NaN fails both
+            raise ShapeError("a floating probability must lie in [0, 1] without NaN; one in 0 ... 255 must be uint8")
+        scale = 1.0
+    elif probability.dtype == np.uint8:
+        scale = 255.0
+    else:
+        raise ShapeError(f"probability must be uint8, floating or bool, got {probability.dtype}")
+    weak, strong = probability >= low * scale, probability >= high * scale
+    if low >= high or not strong.any():
+        return np.asarray(strong)
+    count, label = cv2.connectedComponents(weak.view(np.uint8), connectivity=8)
+    chosen = np.zeros(count, np.bool_)
+    chosen[label[strong]] = True
+    return np.asarray(chosen[label], np.bool_)
+
+
+def clean(mask: NDArray[np.bool_], least_area: float, least_hole: float) -> NDArray[np.bool_]:
+    """Fill holes of fewer than `least_hole` pixels, then take away pieces of fewer than `least_area`.
+
+    Pieces hang together by sides or corners, holes by sides. What touches the border is no hole, since it may go on.
+    """
+    if least_hole > 1 and mask.any():
+        mask = mask | _pieces(~mask, least_hole, connectivity=4, spare_border=True)
+    if least_area > 1 and mask.any():
+        mask = mask & ~_pieces(mask, least_area, connectivity=8, spare_border=False)
+    return mask
+
+
+def skeletonize(mask: NDArray[np.bool_]) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """The skeleton by Zhang and Suen's thinning, and which of its pixels leave the picture.
+
+    Roads that cross the border are carried on beyond it before thinning, so that the skeleton reaches the border where
+    the road does and does not fork there. Roads that run along the border are not.
+
+    Returns:
+        (H, W) bool skeleton, and (H, W) bool: its pixels on the border by which a road leaves.
+
+    Raises:
+        MissingExtraError: scikit-image is not installed.
+
+    Source: T. Y. Zhang and C. Y. Suen, A fast parallel algorithm for thinning digital patterns, 1984.
+    """
+    try:
+        from skimage import morphology
+    except ImportError as error:
+        raise MissingExtraError("scikit-image", "graph", "tracing roads in a mask") from error
+
+    height, width = mask.shape
+    if not mask.any():
+        return np.zeros_like(mask), np.zeros_like(mask)
+    padded, leaves, padding = _carry_on(mask)
+    thin: NDArray[np.bool_] = morphology.skeletonize(padded)  # type: ignore[no-untyped-call]
+    skeleton = np.ascontiguousarray(thin[padding : padding + height, padding : padding + width])
+    return skeleton, leaves & skeleton
+
+
+def widths(mask: NDArray[np.bool_]) -> NDArray[np.float32]:
+    """(H, W) pixels: how wide the road is whose middle a pixel would be; outside the picture there is no road.
+
+    The distance to the nearest pixel beside the road, twice, less that pixel's own half on either side.
+    """
+    import cv2
+
+    ringed = np.pad(mask, 1).view(np.uint8)
+    distance = cv2.distanceTransform(ringed, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)[1:-1, 1:-1]
+    return np.maximum(2 * distance - 1, 0).astype(np.float32)
+
+
+def _pieces(mask: NDArray[np.bool_], least: float, connectivity: int, spare_border: bool) -> NDArray[np.bool_]:
+    """The connected pieces of fewer than `least` pixels."""
+    import cv2
+
+    _, label, stats, _ = cv2.connectedComponentsWithStats(mask.view(np.uint8), connectivity=connectivity)
+    small = stats[:, cv2.CC_STAT_AREA] < least
+    small[0] = False
+    if spare_border:
+        for side in (label[0], label[-1], label[:, 0], label[:, -1]):
+            small[side] = False
+    return np.asarray(small[label], np.bool_)
+
+
+def _carry_on(mask: NDArray[np.bool_]) -> tuple[NDArray[np.bool_], NDArray[np.bool_], int]:
+    """The mask with a margin, into which the roads run that leave; where on the border they do; the margin's width."""
+    rim = min(_RIM, (min(mask.shape) - 1) // 4)
+    half = widths(mask) / np.float32(2)
+    runs = [_crossings(side[rim], near[rim:]) for side, near in zip(_turned(mask), _turned(half), strict=True)]
+    longest = max((stop - start for side in runs for start, stop in side), default=0)
+    padding = min(longest // 2 + 3, _MOST_PADDING)  # the thinning of the far end stays outside the picture
+    padded, leaves = np.pad(mask, padding), np.zeros_like(mask)
+    for side, border, found in zip(_turned(padded), _turned(leaves), runs, strict=True):
+        for run in found:
+            start, stop = _outermost(side[padding : padding + rim], run, padding)
+            side[:padding, start + padding : stop + padding] = True
+            border[0, start:stop] = True
+    return padded, leaves, padding
+
+
+def _outermost(rim: NDArray[np.bool_], run: tuple[int, int], padding: int) -> tuple[int, int]:
+    """Follow a run outwards to where it is cut off; from there on its columns are road, and no crumbs beside them."""
+    start, stop = run
+    for row in range(len(rim) - 1, -1, -1):
+        line = rim[row, padding:-padding]
+        near = [(a, b) for a, b in _runs(line) if a < stop and b > start]
+        if len(near) != 1 or near[0][1] - near[0][0] < _WHOLE * (stop - start):
+            for a, b in near:
+                rim[: row + 1, a + padding : b + padding] = False
+            rim[: row + 1, start + padding : stop + padding] = True
+            break
+        start, stop = near[0]
+    return start, stop
+
+
+def _turned(array: NDArray[Any]) -> tuple[NDArray[Any], ...]:
+    """Views whose first rows are the top, the bottom, the left and the right of a picture."""
+    return array, array[::-1], array.T, array.T[::-1]
+
+
+def _crossings(side: NDArray[np.bool_], half: NDArray[np.float32]) -> list[tuple[int, int]]:
+    """Runs of road on a line along the border, as (start, stop), that cut through a road and are not its flank.
+
+    `half` are half widths of road from that line inwards.
+    """
+    found = []
+    for start, stop in _runs(side):
+        length = stop - start
+        inside = half[: length + 1, max(start - length, 0) : stop + length]
+        if length <= _OBLIQUE * float(inside.max()) + 1:
+            found.append((start, stop))
+    return found
+
+
+def _runs(line: NDArray[np.bool_]) -> list[tuple[int, int]]:
+    """Where a line of pixels is True, as (start, stop)."""
+    steps = np.flatnonzero(np.diff(np.concatenate([[False], line, [False]]).astype(np.int8)))
+    return list(zip(steps[::2].tolist(), steps[1::2].tolist(), strict=True))
