@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import _thread
 import csv
 import dataclasses
 import errno
@@ -9,6 +10,7 @@ import importlib.util
 import json
 import os
 import re
+import time
 from pathlib import Path
 from typing import Any
 
@@ -130,7 +132,7 @@ def test_metrics_say_what_ran_and_what_a_percentile_would_take(tiles: Path) -> N
     assert metrics["schema_version"] == 1
     assert metrics["runner"]["backend"] == "fake"
     assert len(metrics["model"]["sha256"]) == 64
-    assert (metrics["scenario"], metrics["due"], metrics["answered"]) == ("single", 3, 3)
+    assert (metrics["scenario"], metrics["due"], metrics["answered"]) == ("offline", 3, 3)
     assert metrics["age_ms"]["p90"] is None
     assert metrics["age_ms"]["needs"]["p90"] == 64
     assert metrics["verdict"]["result"] == "INVALID"
@@ -249,22 +251,29 @@ def test_a_disk_that_fills_up_is_exit_9_with_whole_files_only(
     assert main(["infer", str(tiles), "-o", "out"]) == 9
     assert "the disk is full" in capsys.readouterr().err
     left = sorted(p.relative_to("out").as_posix() for p in Path("out").rglob("*") if p.is_file())
+    assert left.pop(0) == "frames.csv"
+    assert [row["dropped_by"] for row in rows(Path("out"))] == ["", "", "aborted"]
     assert left == ["masks/a.png", "masks/b.png", "masks/c.png", "overlays/a.jpg", "overlays/b.jpg"]
     assert all(read_image(Path("out") / name).shape == (32, 40, 3) for name in left)
 
 
-def test_ctrl_c_writes_what_there_is_and_exits_130(tiles: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_ctrl_c_writes_what_there_is_and_exits_130(
+    here: Path, small_lap: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
     class Stopped(FakeRunner):
         def infer(self, feeds: Feeds, logits: bool = False) -> Feeds:
-            if len(self.feeds) == 2:
-                raise KeyboardInterrupt
+            if len(self.feeds) == 1:
+                _thread.interrupt_main()
+                time.sleep(0.3)  # until the main thread has heard of it
             return super().infer(feeds, logits)
 
     monkeypatch.setattr(roadedge.runners, "open_runner", lambda *arguments: Stopped())
-    assert main(["infer", str(tiles)]) == 130
-    folder = Path("runs/infer/tiles")
-    assert json.loads((folder / "metrics.json").read_text())["interrupted"] is True
-    assert len(rows(folder)) == 2
+    assert main(["infer", "synth:64x64@20"]) == 130  # it would go on for ever
+    folder = Path("runs/infer/synth-64x64")
+    metrics = json.loads((folder / "metrics.json").read_text())
+    assert metrics["interrupted"] is True
+    assert len(rows(folder)) == metrics["due"] == metrics["answered"] + sum(metrics["dropped_by"].values()) > 2
+    assert not any(row["dropped_by"] == "aborted" for row in rows(folder))
     assert (folder / "report.html").exists()
 
 
