@@ -6,6 +6,7 @@ import json
 import signal
 import subprocess
 import sys
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -110,7 +111,7 @@ def test_longitudes_stay_in_range_and_no_vertex_is_lost(steps: list[tuple[float,
     parts = [geometry["coordinates"]] if single else geometry["coordinates"]
     assert all(-180 <= lon <= 180 for part in parts for lon, _ in part)
     assert all(len(part) >= 2 for part in parts)
-    assert all(abs(a[0] - b[0]) < 1 for part in parts for a, b in zip(part, part[1:], strict=False))
+    assert all(abs(a[0] - b[0]) < 1 for part in parts for a, b in pairwise(part))
     kept = [tuple(vertex) for part in parts for vertex in part]
     wanted = [(about + lon, lat) for lon, lat in steps]
     assert len(kept) == len(wanted) + 2 * (len(parts) - 1)
