@@ -1,126 +1,211 @@
-"""Charts of the report as SVG text: a waterfall, a cumulative share, a timeline."""
+"""Charts of the report as SVG text: a waterfall, and the share of frames by age with the tail stretched.
+
+Colours are classes of the page's style sheet, so that they follow a dark screen. A chart of many frames is thinned to a
+few hundred marks that keep every maximum.
+"""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from html import escape
 
 import numpy as np
+from numpy.typing import NDArray
 
-COLOURS = {
-    "waiting": "#b8c0cc",
-    "decode": "#4e79a7",
-    "heatmap": "#59a14f",
-    "preprocess": "#76b7b2",
-    "infer": "#e15759",
-    "postprocess": "#b07aa1",
-    "encode": "#edc948",
-}
-AGE, DROP, GRID = "#2f5fd0", "#d02f4f", "#e6eaf0"
-WIDTH, HEIGHT = 480, 240
-LEFT, RIGHT, TOP, BOTTOM = 44, 12, 12, 34
-MOST_DOTS = 2000  # a timeline of more frames shows the largest age of every few
+from roadedge.latency.summary import Summary, label, samples_needed
+
+WIDTH, HEIGHT = 430, 264
+LEFT, RIGHT, TOP, BOTTOM = 60, 14, 12, 40
+MOST_STEPS = 400  # of a cumulative line, beside its last LAST values, which are all drawn
+LAST = 60
+SPREAD = 12.0  # largest by median beyond which an axis becomes logarithmic: else one stall flattens all the rest
 
 
-def waterfall(bars: Sequence[tuple[str, float]]) -> str:
-    """Bars one after the other, each beginning where the last ended; (name, milliseconds)."""
-    total = sum(value for _, value in bars) or 1.0
-    left, right, row = 92, 70, 26
-    scale = (WIDTH - left - right) / total
-    parts, at = [], 0.0
-    for number, (name, value) in enumerate(bars):
-        y = number * row + 4
-        x, width = left + at * scale, max(value * scale, 1.0)
-        parts.append(f'<text x="{left - 8}" y="{y + 14}" text-anchor="end">{escape(name)}</text>')
-        parts.append(
-            f'<rect x="{x:.1f}" y="{y}" width="{width:.1f}" height="18" fill="{COLOURS.get(name, AGE)}" rx="2"/>'
-        )
-        parts.append(f'<text x="{x + width + 5:.1f}" y="{y + 14}">{value:.2f} ms</text>')
-        at += value
-    height = len(bars) * row + 24
-    parts.append(f'<text x="{left}" y="{height - 4}">sum {total:.1f} ms</text>')
-    return _svg(parts, height)
+@dataclass(frozen=True, slots=True)
+class Scale:
+    """Values from `low` to `high` on the pixels from `begin` to `end`; values outside stay on the edge."""
+
+    low: float
+    high: float
+    begin: float
+    end: float
+    log: bool = False
+
+    def __call__(self, value: float) -> float:
+        """The pixel of a value."""
+        low, high, at = self.low, self.high, min(max(value, self.low), self.high)
+        if self.log:
+            low, high, at = math.log10(low), math.log10(high), math.log10(at)
+        return self.begin + (at - low) / (high - low) * (self.end - self.begin)
+
+    def ticks(self, count: int = 5) -> list[float]:
+        """Round values of the scale, about `count` of them."""
+        return log_ticks(self.low, self.high) if self.log else ticks_between(self.low, self.high, count)
 
 
-def cumulative(values_ms: Sequence[float]) -> str:
-    """Share of the values at or below each millisecond."""
-    if not values_ms:
-        return '<p class="soft">No frame was measured.</p>'
-    ordered = np.sort(np.asarray(values_ms, np.float64))
-    low, high = 0.0, float(ordered[-1]) * 1.05 or 1.0
-    share = np.arange(1, ordered.size + 1) / ordered.size
-    xs = np.concatenate([[low], np.repeat(ordered, 2), [high]])
-    ys = np.concatenate([[0.0], np.column_stack([np.r_[0.0, share[:-1]], share]).ravel(), [1.0]])
-    points = " ".join(f"{_x(x, low, high):.1f},{_y(y, 1.0):.1f}" for x, y in zip(xs, ys, strict=True))
-    line = f'<polyline points="{points}" fill="none" stroke="{AGE}" stroke-width="2"/>'
-    return _svg([*_axes(low, high, 1.0, "ms", percent=True), line])
+def scale_of(values: NDArray[np.float64], begin: float, end: float) -> Scale:
+    """A scale for times in milliseconds: from zero, or logarithmic where the largest is far from the median."""
+    high = float(values.max()) if values.size else 1.0
+    high = high if high > 0 else 1.0
+    positive = values[values > 0]
+    if positive.size and high > SPREAD * float(np.median(positive)):
+        low = max(float(positive.min()), high / 1e6)
+        return Scale(round_below(low), high * 1.15, begin, end, log=True)
+    return Scale(0.0, high * 1.05, begin, end)
 
 
-def timeline(
-    answered: Sequence[tuple[float, float]], drops_s: Sequence[float], warmup: int, period_ms: float | None
-) -> str:
-    """Age of each result (seconds of the run, milliseconds), drops as marks below, the warm-up greyed."""
-    if not answered:
-        return '<p class="soft">No frame was answered.</p>'
-    high_s = max(answered[-1][0], *drops_s, 1e-3) if drops_s else max(answered[-1][0], 1e-3)
-    top = max(age for _, age in answered) * 1.05 or 1.0
-    parts = _axes(0.0, high_s, top, "s")
-    if 0 < warmup < len(answered):
-        edge = _x(answered[warmup - 1][0], 0.0, high_s)
-        parts.append(
-            f'<rect x="{LEFT}" y="{TOP}" width="{edge - LEFT:.1f}" height="{HEIGHT - TOP - BOTTOM}" fill="#f0f2f5"/>'
-        )
-        parts.append(f'<text x="{LEFT + 4}" y="{TOP + 12}">warm-up</text>')
-    if period_ms is not None and period_ms <= top:
-        y = _y(period_ms, top)
-        parts.append(f'<path d="M{LEFT} {y:.1f}H{WIDTH - RIGHT}" stroke="{DROP}" stroke-dasharray="4 4"/>')
-        parts.append(f'<text x="{WIDTH - RIGHT}" y="{y - 4:.1f}" text-anchor="end">one period</text>')
-    for time_s, age_ms in _thinned(answered):
-        parts.append(f'<circle cx="{_x(time_s, 0.0, high_s):.1f}" cy="{_y(age_ms, top):.1f}" r="1.8" fill="{AGE}"/>')
-    marks = "".join(f"M{_x(t, 0.0, high_s):.1f} {HEIGHT - BOTTOM}v-8" for t in drops_s)
-    if marks:
-        parts.append(f'<path d="{marks}" stroke="{DROP}" stroke-width="1.5"/>')
-        parts.append(
-            f'<text x="{WIDTH - RIGHT}" y="{HEIGHT - 2}" text-anchor="end">red marks: {len(drops_s)} dropped</text>'
-        )
-    return _svg(parts)
+def round_below(value: float) -> float:
+    """The largest of 1, 2, 5 times a power of ten that does not exceed a positive value."""
+    base = 10.0 ** math.floor(math.log10(value))
+    return float(next((base * step for step in (5, 2, 1) if base * step <= value), base))
 
 
 def ticks(high: float, count: int = 5) -> list[float]:
     """Round values from 0 up to `high`, about `count` of them."""
-    raw = high / count
+    return ticks_between(0.0, high, count)
+
+
+def ticks_between(low: float, high: float, count: int = 5) -> list[float]:
+    """Round values from `low` up to `high`, about `count` of them."""
+    raw = (high - low) / count
     base = 10.0 ** math.floor(math.log10(raw))
-    step = next(base * factor for factor in (1, 2, 5, 10) if base * factor >= raw)
-    return [step * i for i in range(int(high / step) + 1)]
+    step = next(base * factor for factor in (1, 2, 5, 10) if base * factor >= raw * (1 - 1e-9))
+    first, last = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9)
+    return [step * number for number in range(first, last + 1)]
 
 
-def _thinned(answered: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
-    step = math.ceil(len(answered) / MOST_DOTS)
-    return [max(answered[i : i + step], key=lambda one: one[1]) for i in range(0, len(answered), step)]
+def log_ticks(low: float, high: float) -> list[float]:
+    """1, 2 and 5 of each power of ten between two positive values; over three powers of ten, 1 only."""
+    steps = (1,) if high / low > 1e3 else (1, 2, 5)
+    powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+    found = [step * 10.0**power for power in powers for step in steps]
+    return [value for value in found if low * (1 - 1e-9) <= value <= high * (1 + 1e-9)]
 
 
-def _axes(low: float, high: float, top: float, unit: str, percent: bool = False) -> list[str]:
-    parts = []
-    for value in ticks(top):
-        y = _y(value, top)
-        text = f"{value:.0%}" if percent else f"{value:g}"
-        parts.append(f'<path d="M{LEFT} {y:.1f}H{WIDTH - RIGHT}" stroke="{GRID}"/>')
-        parts.append(f'<text x="{LEFT - 6}" y="{y + 4:.1f}" text-anchor="end">{text}</text>')
-    for value in ticks(high - low):
-        x = _x(low + value, low, high)
-        parts.append(f'<text x="{x:.1f}" y="{HEIGHT - BOTTOM + 16}" text-anchor="middle">{low + value:g}</text>')
-    parts.append(f'<text x="{LEFT}" y="{HEIGHT - 2}">{unit}{"" if percent else " → age, ms"}</text>')
+def number(value: float) -> str:
+    """A tick's label: no exponent below a million, no rounding noise."""
+    return f"{value:.6g}" if abs(value) < 1e6 else f"{value:.3g}"
+
+
+def text(x: float, y: float, words: str, anchor: str = "start", kind: str = "") -> str:
+    """Words at a place; `kind` is a class of the style sheet."""
+    styled = f' class="{kind}"' if kind else ""
+    placed = "" if anchor == "start" else f' text-anchor="{anchor}"'
+    return f'<text x="{x:.1f}" y="{y:.1f}"{placed}{styled}>{escape(words)}</text>'
+
+
+def svg(parts: Sequence[str], width: float, height: float, title: str) -> str:
+    """The parts as one picture, with a title for those who cannot see it."""
+    name = escape(title, quote=True)
+    return f'<svg viewBox="0 0 {width:g} {height:g}" role="img" aria-label="{name}">{"".join(parts)}</svg>'
+
+
+def waterfall(bars: Sequence[tuple[str, float]], title: str = "stages") -> str:
+    """Bars one after the other, each beginning where the last ended; (name, milliseconds)."""
+    total = sum(max(value, 0.0) for _, value in bars) or 1.0
+    left, right, row = 92, 78, 25
+    scale = (WIDTH - left - right) / total
+    parts, at = [], 0.0
+    for place, (name, value) in enumerate(bars):
+        y, shown = place * row + 4, max(value, 0.0)
+        x, width = left + at * scale, max(shown * scale, 1.0)
+        parts.append(text(left - 8, y + 14, name, "end"))
+        kind = "".join(letter if letter.isalnum() else "-" for letter in name)
+        parts.append(f'<rect x="{x:.1f}" y="{y}" width="{width:.1f}" height="18" class="bar s-{kind}" rx="2"/>')
+        parts.append(text(x + width + 5, y + 14, f"{shown:.2f} ms"))
+        if place + 1 < len(bars):
+            parts.append(f'<path d="M{x + width:.1f} {y + 18}v{row - 18}" class="grid"/>')
+        at += shown
+    height = len(bars) * row + 26
+    parts.append(text(left, height - 6, f"sum {at:.1f} ms"))
+    return svg(parts, WIDTH, height, title)
+
+
+def cumulative(ages_ms: NDArray[np.float64], summary: Summary | None = None, title: str = "share of frames") -> str:
+    """Share of the values at or below each millisecond; each nine of the share is as high as the one before.
+
+    Args:
+        ages_ms: (n,) finite.
+        summary: of the same values, for marks at the percentiles that their count allows.
+        title: what it shows.
+    """
+    if not ages_ms.size:
+        return '<p class="soft">No frame was measured.</p>'
+    ordered = np.sort(ages_ms)
+    x = scale_of(ordered, LEFT, WIDTH - RIGHT)
+    top = max(1.0, math.log10(ordered.size) + 0.3)
+    y = Scale(0.0, top, HEIGHT - BOTTOM, TOP)
+    parts = [*_doubtful(ordered.size, y), *_share_axis(y), *_age_axis(x)]
+    rows = steps_kept(ordered.size)
+    heights = [y(_nines(row, ordered.size)) for row in (*rows, ordered.size)]
+    path = [f"M{x(float(ordered[0])):.1f} {y(0.0):.1f}"]
+    path += [
+        f"H{x(float(ordered[row])):.1f}V{upper:.1f}" for row, upper in zip(rows.tolist(), heights[1:], strict=True)
+    ]
+    parts.append(f'<path d="{"".join(path)}" class="line"/>')
+    if summary is not None:
+        parts += _percentile_marks(summary, x, y)
+    return svg(parts, WIDTH, HEIGHT, title)
+
+
+def steps_kept(count: int) -> NDArray[np.intp]:
+    """Ascending rows of `count` sorted values to draw: denser towards the end, the last of them all."""
+    if count <= MOST_STEPS:
+        return np.arange(count)
+    even = np.linspace(0, count - 1, MOST_STEPS // 4)
+    tail = count - np.geomspace(1, count, MOST_STEPS)
+    return np.unique(np.clip(np.r_[even, tail, np.arange(count - LAST, count)].astype(np.intp), 0, count - 1))
+
+
+def _nines(below: float, count: int) -> float:
+    """How many nines the share `below` / `count` has: 0 for none of the values, 1 for 90 %, 2 for 99 %."""
+    return math.log10(count / (count - below)) if below < count else math.inf
+
+
+def _doubtful(count: int, y: Scale) -> list[str]:
+    """The region of percentiles that so few values do not allow to claim."""
+    claimed = [p for p in (50.0, 90.0, 99.0, 99.9, 99.99) if count >= samples_needed(p)]
+    edge = y(_nines(claimed[-1], 100)) if claimed else y(0.0)
+    if edge - TOP < 8:
+        return []
+    parts = [f'<rect x="{LEFT}" y="{TOP}" width="{WIDTH - LEFT - RIGHT}" height="{edge - TOP:.1f}" class="shade"/>']
+    if edge - TOP >= 16:
+        parts.append(text(LEFT + 6, TOP + 13, f"too few frames for a claim (n = {count})"))
     return parts
 
 
-def _x(value: float, low: float, high: float) -> float:
-    return LEFT + (value - low) / (high - low) * (WIDTH - LEFT - RIGHT)
+def _share_axis(y: Scale) -> list[str]:
+    parts = []
+    for share in (0.0, 50.0, 90.0, 99.0, 99.9, 99.99, 99.999, 99.9999):
+        if (nines := _nines(share, 100)) <= y.high:
+            at = y(nines)
+            parts.append(f'<path d="M{LEFT} {at:.1f}H{WIDTH - RIGHT}" class="grid"/>')
+            parts.append(text(LEFT - 6, at + 4, f"{share:g}%", "end"))
+    return parts
 
 
-def _y(value: float, top: float) -> float:
-    return HEIGHT - BOTTOM - value / top * (HEIGHT - TOP - BOTTOM)
+def _age_axis(x: Scale) -> list[str]:
+    parts = []
+    for value in x.ticks():
+        parts.append(f'<path d="M{x(value):.1f} {HEIGHT - BOTTOM}v4" class="grid"/>')
+        parts.append(text(x(value), HEIGHT - BOTTOM + 17, number(value), "middle"))
+    scale = ", logarithmic" if x.log else ""
+    parts.append(text(WIDTH - RIGHT, HEIGHT - 5, f"ms{scale}", "end"))
+    return parts
 
 
-def _svg(parts: Sequence[str], height: float = HEIGHT) -> str:
-    return f'<svg viewBox="0 0 {WIDTH} {height:g}" role="img">{"".join(parts)}</svg>'
+def _percentile_marks(summary: Summary, x: Scale, y: Scale) -> list[str]:
+    parts = []
+    for percentile, value in summary.percentiles.items():
+        if value is None or (nines := _nines(percentile, 100)) > y.high:
+            continue
+        at, up = x(value), y(nines)
+        right = at > (LEFT + WIDTH) / 2
+        words = f"{label(percentile)} {number(round(value, 1))}"
+        parts.append(f'<circle cx="{at:.1f}" cy="{up:.1f}" r="3" class="dot"/>')
+        parts.append(
+            text(at - 7 if right else at + 8, up - 5 if right else up + 13, words, "end" if right else "start")
+        )
+    return parts

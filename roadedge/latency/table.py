@@ -1,4 +1,4 @@
-"""The profile as a table for a terminal."""
+"""The profile as a table for a terminal, and the sentences below it; the report shows the same rows."""
 
 from __future__ import annotations
 
@@ -11,13 +11,36 @@ from roadedge.latency.verdict import Verdict
 if TYPE_CHECKING:
     from rich.table import Table
 
-SHOWN = (50.0, 90.0, 99.0)  # percentiles of the table; metrics.json has p99.9 too
+SHOWN = (50.0, 90.0, 99.0, 99.9)  # percentiles of the table
 HEADS = ("n", *(label(p) for p in SHOWN), "max")
+LATE, WAIT, REST = "late", "in queues", "rest"  # parts of the age that are no stage
+
+
+def rows(profile: Profile, rest: Summary | None = None) -> list[tuple[str, Summary]]:
+    """The parts of the age in the order of time: lateness and queues where there are any, stages, the rest.
+
+    Parts of `infer` by the device's own clock stand below it, indented by two spaces.
+    """
+    found = []
+    if profile.late.maximum:
+        found.append((LATE, profile.late))
+    if profile.wait.maximum:
+        found.append((WAIT, profile.wait))
+    for stage, summary in profile.stages.items():
+        found.append((stage, summary))
+        if stage == "infer":
+            found += [(f"  {part}", times) for part, times in profile.device.items()]
+    return [*found, (REST, rest)] if rest is not None else found
 
 
 def cells(summary: Summary) -> list[str]:
     """n, percentiles and maximum of a row; `n < 662` where the count is too small for one."""
     return [str(summary.count), *(percentile_cell(summary, p) for p in SHOWN), milliseconds(summary.maximum)]
+
+
+def safe_cells(summary: Summary) -> list[str]:
+    """The early-stopping estimates of a row, which err on the slow side; a dash where the count allows none."""
+    return ["", *(milliseconds(summary.early_stopping.get(p)) for p in SHOWN), ""]
 
 
 def percentile_cell(summary: Summary, percentile: float) -> str:
@@ -30,21 +53,24 @@ def milliseconds(value: float | None) -> str:
     """Three figures, or a dash for nothing."""
     if value is None:
         return "–"
-    return f"{value:.0f}" if value >= 100 else f"{value:.1f}" if value >= 10 else f"{value:.2f}"
+    size = abs(value)
+    return f"{value:.0f}" if size >= 100 else f"{value:.1f}" if size >= 10 else f"{value:.2f}"
 
 
 def latency_table(profile: Profile) -> Table:
-    """Stages and the headline as a table of `rich`, milliseconds."""
+    """Parts of the age and the headline as a table of `rich`, milliseconds."""
     from rich.table import Table
 
     table = Table(title=f"latency, ms ({profile.scenario})", title_justify="left")
     table.add_column("stage")
     for head in HEADS:
         table.add_column(head, justify="right", no_wrap=True)
-    for stage, summary in profile.stages.items():
-        table.add_row(stage, *cells(summary))
+    for name, summary in rows(profile):
+        table.add_row(name, *cells(summary))
     table.add_section()
     table.add_row(profile.headline, *cells(profile.age), style="bold")
+    if any(value is not None for value in profile.age.early_stopping.values()):
+        table.add_row("  estimate of MLPerf", *safe_cells(profile.age))
     return table
 
 
@@ -64,8 +90,18 @@ def facts(profile: Profile) -> list[str]:
         )
     first = "" if profile.warmup.first_infer_ms is None else f", first inference {profile.warmup.first_infer_ms:.1f} ms"
     lines.append(f"model load {profile.model_load_ms:.0f} ms{first}; {warmup_text(profile)}")
+    return [*lines, *_points_facts(profile)]
+
+
+def _points_facts(profile: Profile) -> list[str]:
+    lines = []
     if profile.skew.count:
-        lines.append(f"skew of points to image: median {milliseconds(profile.skew.median)} ms")
+        tail = profile.skew.percentiles[99.0]
+        end = f"p99 {milliseconds(tail)}" if tail is not None else f"largest {milliseconds(profile.skew.maximum)}"
+        share = "" if profile.paired_share is None else f"; {profile.paired_share:.1%} of the frames in tolerance"
+        lines.append(f"skew of points to image: median {milliseconds(profile.skew.median)} ms, {end} ms{share}")
+    if profile.image_only:
+        lines.append(f"{profile.image_only} frames were answered on the image alone, without a point")
     return lines
 
 

@@ -10,14 +10,15 @@ import numpy as np
 import pytest
 
 from roadedge.environment import environment
-from roadedge.latency.charts import cumulative, ticks, timeline, waterfall
+from roadedge.latency.charts import TOP, cumulative, log_ticks, scale_of, steps_kept, ticks, waterfall
+from roadedge.latency.frame_table import table_of
 from roadedge.latency.profile import FrameRecord
-from roadedge.latency.report import report_html
+from roadedge.latency.report import embedded, report_html
 from roadedge.latency.table import cells, facts, latency_table, milliseconds, verdict_lines
 from roadedge.latency.verdict import judge
 from tests.latency.test_profile import dropped, profile, record
 
-VOID = {"meta", "img", "br"}
+VOID = {"meta", "img", "br", "link"}
 
 
 class Balanced(HTMLParser):
@@ -29,7 +30,7 @@ class Balanced(HTMLParser):
         self.sources: list[str] = []
 
     def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
-        self.sources += [value or "" for name, value in attributes if name in ("src", "href")]
+        self.sources += [value or "" for name, value in attributes if name in ("src", "href", "data", "action")]
         if tag not in VOID:
             self.open.append(tag)
 
@@ -53,7 +54,8 @@ def page(records: list[FrameRecord], source: str = "synth:512x512@10") -> str:
         "scores": {"G_IoU": 0.5, "label": "semi-synthetic"},
     }
     picture = np.full((40, 1600, 3), 90, np.uint8)
-    return report_html(metrics, records, shown, judge(shown, **facts_of_run), [("000001", picture)])  # type: ignore[arg-type]
+    verdict = judge(shown, **facts_of_run)  # type: ignore[arg-type]
+    return report_html(metrics, table_of(records), shown, verdict, [("000001", embedded(picture))])
 
 
 RECORDS = [record(i, age_ms=30.0 + i) for i in range(90)] + [dropped(90)]
@@ -64,9 +66,9 @@ def test_the_page_is_whole_and_fetches_nothing() -> None:
     parser = Balanced()
     parser.feed(text)
     assert parser.open == []
-    assert [source.split(",")[0] for source in parser.sources] == ["data:image/jpeg;base64"]
-    assert not re.search(r"https?://|@import|<script", text)
-    assert text.count("<svg") == 4
+    assert [source.split(",")[0] for source in parser.sources] == ["data:", "data:image/jpeg;base64"]
+    assert not re.search(r"https?://|@import|<script|url\(", text)
+    assert text.count("<svg") == 5  # two waterfalls, the timeline for a desk and for a phone, the share of frames
     assert "INVALID" in text
     assert "G_IoU 50.00 (semi-synthetic)" in text
 
@@ -80,7 +82,8 @@ def test_a_name_cannot_break_out_of_the_page() -> None:
 def test_a_run_without_an_answer_still_has_a_page() -> None:
     text = page([dropped(0), dropped(1)])
     assert "No frame was measured" in text
-    assert "No frame was answered" in text
+    assert "latest:infer 2" in text
+    assert not re.search(r"<svg[^\0]*?nan[^\0]*?</svg>", text.lower())
 
 
 def test_a_waterfall_begins_each_bar_where_the_last_ended() -> None:
@@ -92,22 +95,29 @@ def test_a_waterfall_begins_each_bar_where_the_last_ended() -> None:
 
 
 def test_the_cumulative_share_rises_to_one() -> None:
-    line = ElementTree.fromstring(cumulative([30.0, 10.0, 20.0])).find("polyline")
+    line = ElementTree.fromstring(cumulative(np.array([30.0, 10.0, 20.0]))).find("path[@class='line']")
     assert line is not None
-    points = [tuple(map(float, p.split(","))) for p in line.attrib["points"].split()]
-    assert points == sorted(points, key=lambda p: (p[0], -p[1]))
-    assert points[0][1] > points[-1][1]  # y points down
+    steps = [(float(x), float(y)) for x, y in re.findall(r"H([\d.]+)V([\d.]+)", line.attrib["d"])]
+    assert len(steps) == 3
+    assert [x for x, _ in steps] == sorted(x for x, _ in steps)
+    assert [y for _, y in steps] == sorted((y for _, y in steps), reverse=True)  # y points down
+    assert steps[-1][1] == TOP
 
 
-def test_a_long_timeline_is_thinned_by_its_largest_ages() -> None:
-    ages = [(i / 10, 20.0) for i in range(10_000)]
-    ages[7777] = (777.7, 900.0)
-    svg = timeline(ages, [5.0], 100, 100.0)
-    dots = ElementTree.fromstring(svg).findall("circle")
-    assert len(dots) == 2000
-    assert min(float(dot.attrib["cy"]) for dot in dots) < 30  # the 900 ms are still there
-    assert "1 dropped" in svg
-    assert "warm-up" in svg
+def test_a_share_of_many_frames_is_thinned_and_keeps_all_of_the_last() -> None:
+    kept = steps_kept(1_000_000)
+    assert kept.size < 600
+    assert kept[-60:].tolist() == list(range(999_940, 1_000_000))
+    assert kept[0] == 0
+    assert steps_kept(7).tolist() == list(range(7))
+
+
+def test_one_stall_makes_the_axis_logarithmic_and_even_times_do_not() -> None:
+    assert scale_of(np.array([20.0, 21.0, 22.0, 400.0]), 0.0, 100.0).log
+    assert not scale_of(np.array([20.0, 21.0, 22.0]), 0.0, 100.0).log
+    assert not scale_of(np.array([0.0, 0.0]), 0.0, 100.0).log
+    assert log_ticks(5.0, 500.0) == [5.0, 10.0, 20.0, 50.0, 100.0, 200.0, 500.0]
+    assert log_ticks(1.0, 1e4) == [1.0, 10.0, 100.0, 1000.0, 10_000.0]
 
 
 @pytest.mark.parametrize(("high", "steps"), [(1.0, 0.2), (430.0, 100.0), (0.07, 0.02), (9999.0, 2000.0)])
@@ -119,8 +129,8 @@ def test_ticks_are_round(high: float, steps: float) -> None:
 
 def test_the_table_says_how_many_frames_a_percentile_would_take() -> None:
     shown = profile(RECORDS)
-    assert cells(shown.age) == ["89", "75.0", "111", "n < 662", "119"]
-    assert latency_table(shown).row_count == 7
+    assert cells(shown.age) == ["89", "75.0", "111", "n < 662", "n < 6636", "119"]
+    assert latency_table(shown).row_count == 9  # late, six stages, the age and its safe estimate
     assert milliseconds(None) == "–"
     assert (milliseconds(3.14159), milliseconds(31.4159), milliseconds(314.159)) == ("3.14", "31.4", "314")
 
