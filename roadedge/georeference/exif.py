@@ -7,7 +7,7 @@ import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from roadedge.errors import DataError
 
@@ -34,26 +34,25 @@ def read_tags(path: str | Path) -> JpegTags:
     Raises:
         DataError: the file cannot be read or is no JPEG with a picture.
     """
-    try:
-        content = Path(path).read_bytes()
-    except OSError as error:
-        raise DataError(f"cannot read the photo {path}: {error.strerror or error}") from error
-    if content[:2] != b"\xff\xd8":
-        raise DataError(
-            f"{path} is no JPEG (it begins {content[:4]!r}); tags are read of photos as the camera wrote them"
-        )
     size: tuple[int, int] | None = None
     exif: dict[int, Any] = {}
     gps: dict[int, Any] = {}
     xmp: dict[str, str] = {}
-    for marker, body in _segments(content):
-        if marker == 0xE1 and body.startswith(b"Exif\0\0") and not exif:
-            exif, gps = _exif(body[6:])
-        elif marker == 0xE1 and b"drone-dji:" in body:
-            for name, attribute, element in _XMP.findall(body):
-                xmp.setdefault(name.decode(), (attribute or element).decode("utf-8", "replace").strip())
-        elif marker in _FRAMES and len(body) >= 5:
-            size = int.from_bytes(body[1:3], "big"), int.from_bytes(body[3:5], "big")
+    try:
+        with Path(path).open("rb") as file:
+            head = file.read(2)
+            if head != b"\xff\xd8":
+                raise DataError(f"{path} is no JPEG (it begins {head!r}); give the photo as the camera wrote it")
+            for marker, body in _segments(file):
+                if marker == 0xE1 and body.startswith(b"Exif\0\0") and not exif:
+                    exif, gps = _exif(body[6:])
+                elif marker == 0xE1 and b"drone-dji:" in body:
+                    for name, attribute, element in _XMP.findall(body):
+                        xmp.setdefault(name.decode(), (attribute or element).decode("utf-8", "replace").strip())
+                elif marker in _FRAMES and len(body) >= 5:
+                    size = int.from_bytes(body[1:3], "big"), int.from_bytes(body[3:5], "big")
+    except OSError as error:
+        raise DataError(f"cannot read the photo {path}: {error.strerror or error}") from error
     if size is None or min(size) < 1:
         raise DataError(f"{path} holds no picture; was it copied whole?")
     return JpegTags(size, exif, gps, xmp)
@@ -73,19 +72,16 @@ def text(value: Any) -> str:
     return value.split(b"\0")[0].decode("ascii", "replace").strip() if isinstance(value, bytes) else ""
 
 
-def _segments(content: bytes) -> Iterator[tuple[int, bytes]]:
-    """Marker and body of each segment before the picture."""
-    at = 2
-    while at + 4 <= len(content) and content[at] == 0xFF:
-        marker = content[at + 1]
-        if marker == 0xFF:  # padding
-            at += 1
-            continue
-        length = int.from_bytes(content[at + 2 : at + 4], "big")
-        if marker == 0xDA or length < 2:
+def _segments(file: BinaryIO) -> Iterator[tuple[int, bytes]]:
+    """Marker and body of each segment before the picture, which is never read: photos are large."""
+    while True:
+        head = file.read(2)
+        while head == b"\xff\xff":  # padding
+            head = b"\xff" + file.read(1)
+        length = int.from_bytes(file.read(2), "big")
+        if len(head) < 2 or head[0] != 0xFF or head[1] == 0xDA or length < 2:
             return
-        yield marker, content[at + 4 : at + 2 + length]
-        at += 2 + length
+        yield head[1], file.read(length - 2)
 
 
 def _exif(tiff: bytes) -> tuple[dict[int, Any], dict[int, Any]]:

@@ -17,7 +17,7 @@ from roadedge.trajectory.plane import LocalPlane
 
 LEAST_DEPRESSION_DEG = 3.0  # of the view's middle: below, one degree of pitch moves the ground by a third of the range
 YAW_ERROR_DEG = {"gimbal": 3.0, "flight": 5.0, "course": 10.0}
-_GRID = np.array([[x, y] for y in (0.1, 0.5, 0.9) for x in (0.1, 0.5, 0.9)])  # where errors are looked at
+GRID = np.array([[x, y] for y in (0.1, 0.5, 0.9) for x in (0.1, 0.5, 0.9)])  # where errors are looked at
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +83,15 @@ def footprint(
         DataError: the height or the yaw is not known, the focal length is not, or the view's middle is not on the
             ground.
     """
+    focal = lens.focal(size)
+    principal = (size[1] / 2, size[0] / 2)
+    view = view_of(pose, (focal.px, focal.px), principal, plane)
+    yaw_error = YAW_ERROR_DEG.get(pose.yaw_from, 10.0)
+    return place_of(view, size, plane.crs, pose.position_m, focal.error, yaw_error, errors or PoseErrors())
+
+
+def view_of(pose: Pose, focal_px: tuple[float, float], principal: tuple[float, float], plane: LocalPlane) -> View:
+    """The camera at `pose`; what `footprint` says of pitch and roll, and raises, goes here too."""
     if pose.height_m is None or not pose.height_m > 0:
         said = "is not known" if pose.height_m is None else f"is {pose.height_m:g} m"
         raise DataError(
@@ -92,24 +101,11 @@ def footprint(
     if pose.yaw_deg is None:
         raise DataError(
             "the telemetry holds no yaw and the camera has not moved enough for a course, so the image's heading is "
-            "not known; give heading_deg in a camera file (--camera cam.toml)"
+            "not known; give yaw_deg in a camera file (--camera cam.toml)"
         )
-    height, width = size
-    focal = lens.focal(size)
-    east, north = plane.from_lonlat([[pose.lon_deg, pose.lat_deg]])[0]
-    pitch, roll = -90.0 if pose.pitch_deg is None else pose.pitch_deg, pose.roll_deg or 0.0
-    view = View(
-        float(east),
-        float(north),
-        pose.height_m,
-        pose.yaw_deg,
-        pitch,
-        roll,
-        (focal.px, focal.px),
-        (width / 2, height / 2),
-    )
-    yaw_error = YAW_ERROR_DEG.get(pose.yaw_from, 10.0)
-    return place_of(view, size, plane.crs, pose.position_m, focal.error, yaw_error, errors or PoseErrors())
+    east, north = plane.from_lonlat([[pose.lon_deg, pose.lat_deg]])[0].tolist()
+    pitch_deg = -90.0 if pose.pitch_deg is None else pose.pitch_deg
+    return View(east, north, pose.height_m, pose.yaw_deg, pitch_deg, pose.roll_deg or 0.0, focal_px, principal)
 
 
 def place_of(
@@ -138,18 +134,30 @@ def place_of(
         )
     if errors is None:
         return Place(matrix, crs, position_m)
+    unsure = uncertainty_m(view, GRID * [width, height], position_m, focal_error, yaw_error_deg, errors)
+    return Place(matrix, crs, unsure)
+
+
+def uncertainty_m(
+    view: View,
+    pixels: NDArray[np.float64],
+    position_m: float,
+    focal_error: float,
+    yaw_error_deg: float,
+    errors: PoseErrors,
+) -> float:
+    """One standard deviation of the ground that `view` sees at (N, 2) `pixels`, root mean square over them."""
     changes = (
         ("height_m", math.hypot(errors.height_m, errors.height_share * view.height_m)),
         ("yaw_deg", yaw_error_deg),
         ("pitch_deg", errors.tilt_deg),
         ("roll_deg", errors.tilt_deg),
     )
-    pixels = _GRID * [width, height]
     moved = [_moved_m(view, dataclasses.replace(view, **{k: getattr(view, k) + by}), pixels) for k, by in changes]
     scale = 1 + focal_error
     longer = dataclasses.replace(view, focal_px=(view.focal_px[0] * scale, view.focal_px[1] * scale))
     moved.append(_moved_m(view, longer, pixels))
-    return Place(matrix, crs, math.sqrt(2 * position_m**2 + sum(part**2 for part in moved)))
+    return math.sqrt(2 * position_m**2 + sum(part**2 for part in moved))
 
 
 def _moved_m(view: View, other: View, pixels: NDArray[np.float64]) -> float:
