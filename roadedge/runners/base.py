@@ -55,6 +55,10 @@ class Runner(Protocol):
         """{"probability": (N, H, W) uint8}, and {"logits": (N, 1, H, W) float32} where asked for."""
         ...
 
+    def windows_at_once(self, windows: int) -> int:
+        """How many of that many windows go through the back-end in one call."""
+        ...
+
     def describe(self) -> dict[str, Any]:
         """What was asked and what runs, as JSON values."""
         ...
@@ -121,6 +125,10 @@ class CheckedRunner(abc.ABC):
         if len(parts) == 1 and step == windows:
             return parts[0]
         return {name: np.concatenate([part[name] for part in parts])[:windows] for name in parts[0]}
+
+    def windows_at_once(self, windows: int) -> int:
+        """How many of that many windows go through the back-end in one call: those of a graph of a fixed batch."""
+        return self._step(windows)
 
     def describe(self) -> dict[str, Any]:
         """What was asked and what runs, as JSON values."""

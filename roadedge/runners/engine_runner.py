@@ -153,6 +153,31 @@ class TensorRtRunner(CheckedRunner):
             self.last_ms = {"infer": (time.perf_counter_ns() - began) / 1e6, **self._stages_ms}
             return outputs
 
+    @contextlib.contextmanager
+    def layers_reported(self) -> Iterator[dict[str, float]]:
+        """Within the block each layer's milliseconds are added to what is given; clear it between two calls.
+
+        Raises:
+            UsageError: a CUDA graph is launched, which reports no layers.
+            EnvironmentFault: there is no room for a second execution context.
+        """
+        told: dict[str, float] = {}
+
+        def add(name: str, spent_ms: float) -> None:
+            told[name] = told.get(name, 0.0) + spent_ms
+
+        if any(frame.graph is not None for frame in self._frames):
+            raise UsageError("a CUDA graph reports no times of layers; leave the graph out")
+        stack = contextlib.ExitStack()
+        with self._lock:
+            try:
+                with self._memory.active():
+                    stack.enter_context(self._loaded.layers_reported(add))
+                yield told
+            finally:
+                with self._memory.active():
+                    stack.close()
+
     @property
     def in_flight(self) -> int:
         """How many frames were submitted and not collected."""

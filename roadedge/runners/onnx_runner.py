@@ -42,7 +42,7 @@ class OnnxRunner(CheckedRunner):
             session = open_session(path, requested.threads, Path(folder) / "profile")
             meta = session.get_modelmeta().custom_metadata_map
             self._face = face_of(path, ports(session.get_inputs()), ports(session.get_outputs()), meta)
-            if _half_pairs(self._face.provenance):
+            if half_pairs(self._face.provenance):
                 session = open_session(path, requested.threads, Path(folder) / "profile", pairs_as_written=True)
             self.spec, self.provenance = self._face.spec, self._face.provenance
             self.graph_precision = self._face.graph_precision
@@ -51,6 +51,11 @@ class OnnxRunner(CheckedRunner):
         if session.get_providers() != PROVIDERS:
             raise BackendMismatchError(f"asked ONNX Runtime for {PROVIDERS}, it took {session.get_providers()}")
         check_precision(requested.precision, self.precision, "ONNX Runtime", _advice(self.graph_precision))
+
+    @property
+    def face(self) -> Face:
+        """How the graph is fed and read."""
+        return self._face
 
     def _run(self, feeds: Feeds, logits: bool) -> Feeds:
         names = self._face.wanted(logits)
@@ -100,7 +105,7 @@ def open_session(
         ) from error
 
 
-def _half_pairs(provenance: Mapping[str, Any]) -> bool:
+def half_pairs(provenance: Mapping[str, Any]) -> bool:
     """Whether a file's Q/DQ pairs are float16, as it states."""
     stated = provenance.get("precision")
     return isinstance(stated, dict) and stated.get("requested") == "int8-fp16"

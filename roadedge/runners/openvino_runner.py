@@ -17,7 +17,7 @@ import numpy as np
 from roadedge.errors import BackendMismatchError, MissingExtraError, ModelFileError, UsageError
 from roadedge.preprocess import Feeds
 from roadedge.runners.base import CheckedRunner, Requested, check_precision, precision_of
-from roadedge.runners.face import Port, face_of
+from roadedge.runners.face import Face, Port, face_of
 from roadedge.runners.openvino_int8 import rewritten
 
 HINTS = {"fp32": "f32", "bf16": "bf16", "fp16": "f16"}
@@ -50,21 +50,22 @@ class OpenVinoRunner(CheckedRunner):
                 f"OpenVINO's precision is one of {sorted(HINTS)}, got {asked!r}; int8 is a property of the file"
             )
         core = openvino.Core()
-        model = _read(core, path)
+        model = read_network(core, path)
         self._face = face_of(path, _ports(model.inputs), _ports(model.outputs), _metadata(model))
         self.spec, self.provenance = self._face.spec, self._face.provenance
         self.graph_precision = self._face.graph_precision
-        config: dict[str, Any] = {"INFERENCE_PRECISION_HINT": HINTS[asked], "PERFORMANCE_HINT": "LATENCY"}
-        if requested.threads is not None:
-            config["INFERENCE_NUM_THREADS"] = requested.threads
-        rewritten(model)
-        compiled = core.compile_model(model, "CPU", config)
+        compiled = compile_network(core, model, requested)
         self.precision = _precision(compiled, asked)
         # of an INT8 file a precision asked for is that of the rest
         floating = "+".join(name for name in self.precision.split("+") if name != "int8")
         check_precision(requested.precision, floating or asked, "OpenVINO", "leave --precision out for fp32")
         self._request: Any = compiled.create_infer_request()
         self._one_at_a_time = threading.Lock()  # the request holds the tensors of one call
+
+    @property
+    def face(self) -> Face:
+        """How the graph is fed and read."""
+        return self._face
 
     def _run(self, feeds: Feeds, logits: bool) -> Feeds:
         wanted = self._face.wanted(logits)
@@ -78,7 +79,18 @@ class OpenVinoRunner(CheckedRunner):
         self._request = None
 
 
-def _read(core: Any, path: Path) -> Any:
+def compile_network(core: Any, model: Any, requested: Requested, **more: Any) -> Any:
+    """The network compiled as it is run, its precision pinned; `more` are further settings of OpenVINO."""
+    asked = requested.precision or "fp32"
+    config: dict[str, Any] = {"INFERENCE_PRECISION_HINT": HINTS[asked], "PERFORMANCE_HINT": "LATENCY", **more}
+    if requested.threads is not None:
+        config["INFERENCE_NUM_THREADS"] = requested.threads
+    rewritten(model)
+    return core.compile_model(model, "CPU", config)
+
+
+def read_network(core: Any, path: Path) -> Any:
+    """The network of an ONNX file; raises ModelFileError where OpenVINO does not load it."""
     if not path.is_file():
         raise ModelFileError(f"there is no model {path}")
     try:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import importlib
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from types import ModuleType
 from typing import Any
 
@@ -51,7 +51,7 @@ class LoadedEngine:
             EngineIncompatibleError: TensorRT does not take it.
             EnvironmentFault: no runtime or execution context can be made.
         """
-        self._title, self._file = RUNTIMES[engine.facts.runtime], engine.path
+        self._title, self._file, self._module = RUNTIMES[engine.facts.runtime], engine.path, module
         self._said: deque[str] = deque(maxlen=3)
         self._log: Any = logger(module, self._said)
         held.callback(self._forget, "_log")
@@ -92,6 +92,22 @@ class LoadedEngine:
         for name, address in addresses.items():
             self._done(f"take the memory of {name}", self._context.set_tensor_address(name, address))
         self._done("run the network", self._context.execute_async_v3(stream))
+
+    @contextlib.contextmanager
+    def layers_reported(self, told: Callable[[str, float], None]) -> Iterator[None]:
+        """Within the block the network runs in a second execution context, whose layers' milliseconds are told.
+
+        TensorRT waits for each run while it is profiled. The context that is timed is left as it is.
+        """
+        plain, listener = self._context, profiler(self._module, told)
+        self._context = self._made(
+            "make an execution context to profile", lambda: self._engine.create_execution_context()
+        )
+        try:
+            self._context.profiler = listener
+            yield
+        finally:
+            self._context = plain
 
     def _range(self, port: Port) -> Range:
         """Smallest, best and largest shape of an input: those of the first profile, or its fixed shape three times."""
@@ -148,6 +164,19 @@ def logger(module: ModuleType, said: deque[str]) -> Any:
                 said.append(message)
 
     return Log()
+
+
+def profiler(module: ModuleType, told: Callable[[str, float], None]) -> Any:
+    """A profiler of TensorRT that passes on the name and the milliseconds of each layer."""
+
+    class Profiler(module.IProfiler):  # type: ignore[name-defined,misc] # the module is chosen at run time
+        def __init__(self) -> None:
+            module.IProfiler.__init__(self)
+
+        def report_layer_time(self, layer_name: str, ms: float) -> None:
+            told(layer_name, ms)
+
+    return Profiler()
 
 
 def _fixed(port: Port) -> Shape | None:

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from roadedge.errors import ModelFileError, UnknownNameError
+from roadedge.errors import ModelFileError, RoadEdgeError, UnknownNameError
 from roadedge.models.blocks import RoadNet
 from roadedge.models.border import Border
 from roadedge.models.checkpoint import load_network
@@ -44,6 +44,13 @@ class TorchRunner(CheckedRunner):
         border = Border(deployed).eval()
         border.to(memory_format=torch.channels_last)  # type: ignore[call-overload] # torch lacks this signature
         self._border: Border | None = border
+
+    @property
+    def network(self) -> nn.Module:
+        """The network as it is run; raises RoadEdgeError after `close`."""
+        if self._border is None:
+            raise RoadEdgeError(f"the torch runner of {self.spec.name} is closed; open it again")
+        return self._border
 
     def _run(self, feeds: Feeds, logits: bool) -> Feeds:
         assert self._border is not None
