@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +17,11 @@ from roadedge.stream.sources import Frame, Source
 
 ReadStill = Callable[[tuple[int, int]], tuple[NDArray[Any], str]]  # (H, W) → points or raster, and what must be said
 
-VIDEO_SUFFIXES = (".mp4", ".mov", ".mkv", ".avi", ".webm", ".m4v", ".ts", ".mts")
+RAW_SUFFIXES = (".h264", ".264", ".h265", ".hevc", ".265", ".mjpeg", ".mjpg")  # no container, so no times
+VIDEO_SUFFIXES = (".mp4", ".mov", ".mkv", ".avi", ".webm", ".m4v", ".ts", ".mts", ".mpg", *RAW_SUFFIXES)
+NO_TIMESTAMPS = 0x80  # AVFMT_NOTIMESTAMPS of FFmpeg's libavformat/avformat.h
+STEADY = 0.1  # share by which the time between frames may differ from the stated one before the rate is called variable
+OLDEST_EPOCH_S = 631152000.0  # 1990: clocks that were never set write 1904 or 1970
 
 
 class VideoFile(Source):
@@ -36,8 +42,6 @@ class VideoFile(Source):
 
         Raises:
             MissingExtraError: PyAV is not installed.
-            SourceError: there is no such file.
-            DataError: it is no video, or has no picture in it.
         """
         av = import_av("reading a video")
         self.name, self.path, self._gsd_m = path.stem, path, gsd_m
@@ -53,10 +57,23 @@ class VideoFile(Source):
             self.close()
             raise DataError(f"{path} holds no video stream")
         stream = self._container.streams.video[0]
+        try:
+            require_decoder(stream, str(path))
+        except DataError:
+            self.close()
+            raise
+        self.epoch_s = _recorded_at_s(self._container.metadata, stream.metadata)
         self.count = stream.frames or None
         self.frame_rate_hz = float(stream.average_rate) if stream.average_rate else None
         self._stated_s = _stated_duration_s(stream)
         self._shown_s = 0.0  # up to when the pictures so far are shown
+        self._timeless = bool(self._container.format.flags & NO_TIMESTAMPS)  # then FFmpeg makes times up
+        stated = stream.codec_context.framerate if self._timeless else None
+        if stated:
+            self.frame_rate_hz = float(stated)
+        self._assumed = "" if stated or not self._timeless else ", which is assumed"
+        self._last_s: float | None = None
+        self._told: set[str] = set()
         self._errors: tuple[type[Exception], ...] = (av.error.FFmpegError,)
         self._decoded: Iterator[Any] = self._container.decode(stream)
         self._read_second = read_second
@@ -74,12 +91,11 @@ class VideoFile(Source):
         if picture is None:
             return None
         index = self._next - 1
-        capture_s, clock = picture.time, "pts"
-        if capture_s is None:
-            capture_s, clock = (index / self.frame_rate_hz, "frame-rate") if self.frame_rate_hz else (None, "")
+        capture_s, clock, timing = self._time_of(picture, index)
         image = np.asarray(picture.to_ndarray(format="rgb24"), np.uint8)
         name = self.name_of(index)
-        notice = self._take_second((image.shape[0], image.shape[1]))
+        notices = [self._take_second((image.shape[0], image.shape[1])), timing]
+        notice = "; ".join(text for text in notices if text)
         sample = Sample(image, self._second, gsd_m=self._gsd_m, t_s=capture_s, id=name)
         return Frame(name, sample, capture_s, clock, notice=notice)
 
@@ -89,6 +105,37 @@ class VideoFile(Source):
             if self._picture() is None:
                 return passed
         return count
+
+    def _time_of(self, picture: Any, index: int) -> tuple[float | None, str, str]:
+        """Capture time, where it comes from, and what must be said about the times, once."""
+        if picture.time is None or self._timeless:
+            if not self.frame_rate_hz:
+                return None, "", self._tell(f"{self.path} has neither times nor a frame rate; its frames have no time")
+            text = (
+                f"{self.path} has no timestamps; a frame's time is its number / {self.frame_rate_hz:g} a second"
+                f"{self._assumed}"
+            )
+            return index / self.frame_rate_hz, "frame-rate", self._tell(text)
+        time_s, last_s = float(picture.time), self._last_s
+        self._last_s = time_s
+        if last_s is None or not self.frame_rate_hz:
+            return time_s, "pts", ""
+        step_s = time_s - last_s
+        if step_s <= 0:
+            text = f"{self.path} has times that do not grow: {time_s:.3f} s follows {last_s:.3f} s"
+            return time_s, "pts", self._tell(text)
+        if abs(step_s * self.frame_rate_hz - 1) > STEADY:
+            text = f"{self.path} has a variable frame rate; each frame's own presentation time is used"
+            return time_s, "pts", self._tell(text)
+        return time_s, "pts", ""
+
+    def _tell(self, text: str) -> str:
+        """The text, where it was not told before (of each kind)."""
+        kind = text.removeprefix(str(self.path))[:20]
+        if kind in self._told:
+            return ""
+        self._told.add(kind)
+        return text
 
     def _take_second(self, size: tuple[int, int]) -> str:
         """Read what belongs to all frames with the first one; what must be said about it."""
@@ -144,6 +191,46 @@ def _stated_duration_s(stream: Any) -> float | None:
     except ValueError:
         return None
     return hours * 3600 + minutes * 60 + seconds
+
+
+def _recorded_at_s(*tags: Any) -> float | None:
+    """Seconds since 1970, UTC, at which the recording began by its `creation_time`; None where that was never set."""
+    for found in tags:
+        text = str(found.get("creation_time", ""))
+        try:
+            moment = datetime.fromisoformat(text.replace("Z", "+00:00"))
+        except ValueError:
+            continue
+        since_s = (moment if moment.tzinfo else moment.replace(tzinfo=timezone.utc)).timestamp()
+        if since_s > OLDEST_EPOCH_S:
+            return since_s
+    return None
+
+
+def require_decoder(stream: Any, what: str) -> None:
+    """Raise DataError, naming the codec, where this FFmpeg cannot decode a stream."""
+    if stream.codec_context is not None:
+        return
+    codec = _codec_name(stream.container)
+    raise DataError(
+        f"{what} is coded in {codec}, for which PyAV's FFmpeg has no decoder; convert it, as in "
+        "ffmpeg -i IN -c:v libx264 OUT.mp4"
+    )
+
+
+def _codec_name(container: Any) -> str:
+    """What the container's own description calls its codec; PyAV tells it of codecs alone that it can decode."""
+    from av import logging
+
+    level = logging.get_level()
+    logging.set_level(logging.INFO)  # the description is a log line
+    try:
+        stated = re.search(r"Video: (\w+)(?: \(([^ )]+))?", container.dumps_format())
+    finally:
+        logging.set_level(level)
+    if stated is None:
+        return "an unknown codec"
+    return stated[1] if stated[1] != "none" else f"an unknown codec ({stated[2] or 'without a tag'})"
 
 
 def import_av(purpose: str) -> Any:

@@ -6,6 +6,7 @@ import errno
 import signal
 import subprocess
 import sys
+from collections.abc import Sequence
 from fractions import Fraction
 from pathlib import Path
 
@@ -59,6 +60,91 @@ def test_skipped_frames_are_passed_over(tmp_path: Path) -> None:
         assert frame is not None
         assert frame.capture_s == pytest.approx(0.5)
         assert video.skip(100) == 4
+
+
+def encode(
+    path: Path,
+    coder: str = "libx264",
+    container: str | None = None,
+    at: Sequence[int] = range(6),
+    tags: dict[str, str] | None = None,
+) -> Path:
+    """A video of 10 pictures a second, each shown `at` tenths of a second."""
+    with av.open(str(path), "w", format=container) as out:
+        stream = out.add_stream(coder, rate=10)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuvj420p" if coder == "mjpeg" else "yuv420p"
+        out.metadata.update(tags or {})
+        for number, tenth in enumerate(at):
+            frame = av.VideoFrame.from_ndarray(np.full((48, 64, 3), 20 * number, np.uint8), format="rgb24")
+            frame.pts, frame.time_base = tenth, Fraction(1, 10)
+            out.mux(stream.encode(frame))
+        out.mux(stream.encode(None))
+    return path
+
+
+def read_all(path: Path) -> list[Frame]:
+    with VideoFile(path) as video:
+        return list(iter(video.read, None))
+
+
+def test_a_steady_video_has_nothing_to_be_said(tmp_path: Path) -> None:
+    frames = read_all(encode(tmp_path / "a.mp4"))
+    assert [frame.notice for frame in frames] == [""] * 6
+    assert [frame.capture_s for frame in frames] == pytest.approx([0.0, 0.1, 0.2, 0.3, 0.4, 0.5])
+
+
+def test_a_variable_rate_is_read_by_its_presentation_times_and_said_once(tmp_path: Path) -> None:
+    frames = read_all(encode(tmp_path / "a.mkv", at=(0, 1, 2, 5, 6, 12)))
+    assert [frame.capture_s for frame in frames] == pytest.approx([0.0, 0.1, 0.2, 0.5, 0.6, 1.2])
+    assert ["variable frame rate" in frame.notice for frame in frames] == [False] * 3 + [True] + [False] * 2
+
+
+@pytest.mark.parametrize(
+    ("coder", "suffix", "said"), [("libx264", "h264", "/ 10 a"), ("mjpeg", "mjpeg", "/ 25 a second, which is assumed")]
+)
+def test_a_video_without_timestamps_is_counted_by_its_rate_and_says_so(
+    tmp_path: Path, coder: str, suffix: str, said: str
+) -> None:
+    frames = read_all(encode(tmp_path / f"a.{suffix}", coder, suffix))
+    assert {frame.clock for frame in frames} == {"frame-rate"}
+    step_s = 0.1 if coder == "libx264" else 0.04
+    assert [frame.capture_s for frame in frames] == pytest.approx([number * step_s for number in range(6)])
+    assert "has no timestamps" in frames[0].notice
+    assert said in frames[0].notice
+    assert [frame.notice for frame in frames[1:]] == [""] * 5
+
+
+@pytest.mark.parametrize(
+    ("coder", "suffix", "tag", "other", "named"),
+    [
+        ("libx264", "mp4", b"avc1", b"evc1", "coded in evc,"),
+        ("mjpeg", "avi", b"MJPG", b"QZQZ", r"unknown codec \(QZQZ\)"),
+    ],
+)
+def test_a_codec_that_is_missing_is_named(
+    tmp_path: Path, coder: str, suffix: str, tag: bytes, other: bytes, named: str
+) -> None:
+    path = encode(tmp_path / f"a.{suffix}", coder)
+    path.write_bytes(path.read_bytes().replace(tag, other))
+    with pytest.raises(DataError, match=rf"a\.{suffix} is .*{named}.* has no decoder; convert it"):
+        VideoFile(path)
+
+
+@pytest.mark.parametrize(
+    ("written", "epoch_s"),
+    [
+        ("2024-05-03T12:01:02.500000Z", 1714737662.5),
+        ("2024-05-03T14:01:02+02:00", 1714737662.0),
+        ("1970-01-01T00:00:00Z", None),  # a clock that was never set
+        ("yesterday", None),
+        ("", None),
+    ],
+)
+def test_when_a_recording_began_is_taken_from_its_container(
+    tmp_path: Path, written: str, epoch_s: float | None
+) -> None:
+    with VideoFile(encode(tmp_path / "a.mkv", tags={"creation_time": written} if written else {})) as video:
+        assert video.epoch_s == epoch_s
 
 
 def frames_until_it_breaks(path: Path) -> int:
