@@ -20,6 +20,7 @@ from roadedge.trajectory.plane import LocalPlane
 LOCAL = "local"  # the `crs` of a plane of which nobody knows where on the globe it lies
 COARSEST = 50.0  # towards the horizon a pixel covers more and more ground; beyond this many times the finest, no line
 LOW = 0.7  # of the mask's threshold: what hangs together with road is road from there on, so that fewer lines break
+LONGEST_PX, FINEST_M = 1024, 0.25  # what is traced has sides no longer and pixels no finer
 _ORTHO = re.compile(r"\+proj=ortho \+lat_0=(\S+) \+lon_0=(\S+) \+ellps=WGS84 \+units=m")
 
 ToLonLat = Callable[[NDArray[np.float64]], NDArray[np.float64]]
@@ -72,11 +73,30 @@ def trace_lines(mask: RoadMask, gsd_m: float | None) -> list[RoadLine]:
     if not mask.mask.any():
         return []
     high = min(max(int(mask.probability[mask.mask].min()), 1) / 255, 0.998)
-    graph = trace(mask.probability, TraceOptions(threshold=high, low_threshold=LOW * high), gsd_m)
+    probability, shrink = _shrunk(mask.probability, gsd_m)
+    pixel_m = None if gsd_m is None else gsd_m * float(np.sqrt(shrink.prod()))
+    graph = trace(probability, TraceOptions(threshold=high, low_threshold=LOW * high), pixel_m)
     return [
-        RoadLine(line, float(confidence) if np.isfinite(confidence) else None)
+        RoadLine(line * shrink, float(confidence) if np.isfinite(confidence) else None)
         for line, confidence in zip(graph.lines, graph.confidence, strict=True)
     ]
+
+
+def _shrunk(probability: NDArray[np.uint8], gsd_m: float | None) -> tuple[NDArray[np.uint8], NDArray[np.float64]]:
+    """By the mean of areas to what roads need, and the factors (x, y) that lead back to the frame's pixels.
+
+    A picture from a drone has a hundred times the pixels that the network looked at, and tracing takes time for each.
+    """
+    import cv2
+
+    height, width = probability.shape
+    coarser = 0.0 if gsd_m is None else min(FINEST_M / gsd_m, min(height, width) / 64)
+    factor = max(coarser, max(height, width) / LONGEST_PX)
+    if factor <= 1:
+        return probability, np.ones(2)
+    size = round(width / factor), round(height / factor)
+    small = np.asarray(cv2.resize(probability, size, interpolation=cv2.INTER_AREA), np.uint8)
+    return small, np.array([width / size[0], height / size[1]])
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 
 import numpy as np
 import pytest
@@ -30,6 +31,21 @@ def test_the_threshold_is_that_of_the_mask(level: int) -> None:
     probability[40:54] = level
     assert len(trace_lines(RoadMask(probability, probability > 0), None)) == 1
     assert trace_lines(RoadMask(probability, np.zeros(SIZE, bool)), None) == []
+
+
+@pytest.mark.parametrize(("size", "gsd_m"), [((3000, 4000), 0.015), ((1500, 2000), None), ((40, 3000), 0.5)])
+def test_a_large_picture_is_traced_small_and_its_lines_lie_in_its_own_pixels(
+    size: tuple[int, int], gsd_m: float | None
+) -> None:
+    height, width = size
+    probability = np.zeros(size, np.uint8)
+    probability[height // 2 - height // 12 : height // 2 + height // 12] = 200
+    begin = time.perf_counter()
+    [line] = trace_lines(RoadMask(probability, probability >= 128), gsd_m)
+    assert time.perf_counter() - begin < 3
+    assert line.pixels[:, 1] == pytest.approx(np.full(len(line.pixels), height / 2), abs=height / 100 + 2)
+    assert np.ptp(line.pixels[:, 0]) > 0.8 * width
+    assert line.pixels[:, 0].max() <= width
 
 
 def test_a_result_is_traced_once_for_all_sinks() -> None:
