@@ -113,6 +113,8 @@ def _lines(geometry: Mapping[str, Any]) -> Iterable[Line]:
         line = np.array([position[:2] for position in part], np.float64)
         if line.ndim != 2 or len(line) < 2:
             raise ValueError("a line of fewer than two positions")
+        if not np.isfinite(line).all():
+            raise ValueError("positions must be finite")
         yield line
 
 

@@ -8,7 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 Line = NDArray[np.float64]
-CORNER = 2**0.5  # the corners of a road's end lie this many radii from the middle of the disc that touches it
+_CORNER = 2**0.5  # the corners of a road's end lie this many radii from the middle of the disc that touches it
+_END = 1.5  # so many half widths before its end a road may lose its width
+_WIDE = 0.9  # a road has its width where it has this much of it
 
 
 @dataclass(slots=True, eq=False)
@@ -34,12 +36,13 @@ class Strand:
 class Network:
     """Nodes and strands while they are worked on; a strand's number never changes.
 
-    `centres` (N, 2) and `radius` (N,), of the disc about a node that is all road, are in pixels. Nodes in `leaving` lie
-    on the picture's border where a road goes on beyond it: they are no dead ends.
+    `centres` (N, 2) and `radius` (N,), of the disc about a node that is all road, are in pixels, as is `half_width`
+    (H, W), that of the road at each pixel. Nodes in `leaving` lie on the border where a road goes on: no dead ends.
     """
 
     centres: Line
     radius: NDArray[np.float64]
+    half_width: NDArray[np.float32]
     strands: dict[int, Strand]
     leaving: frozenset[int] = frozenset()
     at: dict[int, list[int]] = field(default_factory=dict)  # node → strands that end there; a loop stands twice
@@ -52,18 +55,26 @@ class Network:
         """Take away dead ends that reach fewer than `least` pixels beyond a corner of the road that they leave.
 
         What remains is joined, which may make a road of a spur or show new spurs: so until nothing changes. All spurs
-        of a pass go together, so that of the fork at a road's end neither prong is taken for the road; the road is
-        then carried straight on to where the disc about the fork ends, as far as the road was seen.
+        of a pass go together, so that of the fork at a road's end neither prong is taken for the road.
         """
-        forks: set[int] = set()
         while spurs := [number for number, strand in self.strands.items() if self._is_spur(strand, least)]:
             for number in spurs:
-                forks |= {self.strands[number].u, self.strands[number].v}
                 self._remove(number)
             self.join()
-        for node in forks:
-            if len(self.at[node]) == 1:
-                self._carry_on(node, self.at[node][0])
+
+    def mend_ends(self) -> None:
+        """Lead each dead end straight on to where the road ends.
+
+        Thinning stops about half a width before that, or turns into one of the two corners. So the line is cut back to
+        where the road has its width, and goes on in the direction that it has there as far as there is road.
+        """
+        for node, numbers in self.at.items():
+            if len(numbers) == 1 and node not in self.leaving:
+                strand = self.strands[numbers[0]]
+                forward = strand.v == node
+                line = self._mended(strand.line if forward else strand.line[::-1])
+                self.centres[node] = line[-1]
+                strand.line = line if forward else line[::-1]
 
     def merge(self) -> None:
         """Make one node of junctions that lie within each other's disc by a road that stays in both.
@@ -91,7 +102,7 @@ class Network:
     def _is_spur(self, strand: Strand, least: float) -> bool:
         for end, root in ((strand.u, strand.v), (strand.v, strand.u)):
             if len(self.at[end]) == 1 and len(self.at[root]) > 2 and end not in self.leaving:
-                return bool(strand.length - CORNER * self.radius[root] < least)
+                return bool(strand.length - _CORNER * self.radius[root] < least)
         return False
 
     def _is_inside(self, strand: Strand) -> bool:
@@ -119,19 +130,30 @@ class Network:
             strand.line = line
             self._tie(number, strand)
 
-    def _carry_on(self, node: int, number: int) -> None:
-        """Lengthen a road by the disc about its end, in the direction that its last disc's radius shows."""
-        strand = self.strands[number]
-        line = strand.line if strand.v == node else strand.line[::-1]
-        away = np.linalg.norm(line - line[-1], axis=1)
-        behind = np.flatnonzero(away >= max(self.radius[node], 1.0))
-        heading = line[-1] - line[behind[-1] if behind.size else 0]
-        size = float(np.linalg.norm(heading))
-        if size == 0:
-            return
-        self.centres[node] = line[-1] + heading / size * self.radius[node]
-        line = np.concatenate([line, self.centres[node][None]])
-        strand.line = line if strand.v == node else line[::-1]
+    def _mended(self, line: Line) -> Line:
+        radius = self._radius_at(line)
+        usual = float(np.median(radius))
+        near = np.linalg.norm(line - line[-1], axis=1) <= _END * usual
+        wide = np.flatnonzero(near & (radius >= _WIDE * usual))
+        last = int(wide[-1]) if wide.size else len(line) - 1
+        away = np.linalg.norm(line[:last] - line[last], axis=1)
+        behind = np.flatnonzero(away >= max(usual, 1.0))
+        root = int(behind[-1]) if behind.size else 0
+        if usual == 0 or root == last:
+            return line
+        heading = (line[last] - line[root]) / np.linalg.norm(line[last] - line[root])
+        ahead = line[last] + heading * np.arange(0, 2 * usual + 1, 0.5)[:, None]
+        open_road = np.argmin(np.append(self._radius_at(ahead) > 0, False))
+        return np.concatenate([line[: last + 1], ahead[max(open_road - 1, 1)][None]])
+
+    def _radius_at(self, points: Line) -> NDArray[np.float32]:
+        """Half the width of the road at (N, 2) x, y; 0 beside it and outside the picture."""
+        columns, rows = np.floor(points).astype(np.int64).T
+        height, width = self.half_width.shape
+        inside = (rows >= 0) & (rows < height) & (columns >= 0) & (columns < width)
+        found = np.zeros(len(points), np.float32)
+        found[inside] = self.half_width[rows[inside], columns[inside]]
+        return found
 
     def _join(self, node: int, first: int, second: int) -> None:
         one, other = self.strands[first], self.strands[second]

@@ -85,11 +85,13 @@ def trace(
     mask = clean(mask, options.least_area_m2 / pixel_m**2, options.least_hole_m2 / pixel_m**2)
     skeleton, leaving = skeletonize(mask)
     pixels = trace_skeleton(skeleton)
-    width = widths(mask)[pixels.rows, pixels.columns]
-    network = _network(pixels, width, leaving)
+    wide = widths(mask)
+    width = wide[pixels.rows, pixels.columns]
+    network = _network(pixels, wide / np.float32(2), leaving)
     network.prune(options.spur_m / pixel_m)
     if options.merge:
         network.merge()
+    network.mend_ends()
     tolerance = max(options.simplify_m / pixel_m, options.simplify_px)
     probability = None if road.dtype == np.bool_ else road[pixels.rows, pixels.columns]
     graph = _graph(network, tolerance, width, probability, gsd_m)
@@ -118,17 +120,16 @@ def _peucker(line: Line, tolerance: float) -> Line:
     return np.concatenate([line[:1], kept[1:-1], line[-1:]])
 
 
-def _network(pixels: PixelGraph, width: NDArray[np.float32], leaving: NDArray[np.bool_]) -> Network:
-    count = len(pixels.centres)
-    radius = np.zeros(count)
+def _network(pixels: PixelGraph, half_width: NDArray[np.float32], leaving: NDArray[np.bool_]) -> Network:
+    radius = np.zeros(len(pixels.centres))
     held = pixels.node_of >= 0
-    np.maximum.at(radius, pixels.node_of[held], width[held] / 2.0)
+    np.maximum.at(radius, pixels.node_of[held], half_width[pixels.rows[held], pixels.columns[held]])
     out = pixels.node_of[held & leaving[pixels.rows, pixels.columns]]
     strands = {
         edge: Strand(int(pixels.u[edge]), int(pixels.v[edge]), pixels.line(edge), _pixels_of(pixels, edge))
         for edge in range(len(pixels.u))
     }
-    return Network(pixels.centres.copy(), radius, strands, frozenset(out.tolist()))
+    return Network(pixels.centres.copy(), radius, half_width, strands, frozenset(out.tolist()))
 
 
 def _pixels_of(pixels: PixelGraph, edge: int) -> NDArray[np.int64]:
