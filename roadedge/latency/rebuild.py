@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import re
+import sys
 from pathlib import Path
 
 from roadedge.atomic import write_text
+from roadedge.errors import DataError
 from roadedge.latency.frame_table import FrameTable
 from roadedge.latency.report import embedded, report_html
 from roadedge.latency.saved import SavedRun
+from roadedge.latency.table import facts, latency_table, verdict_lines
 
 FIGURE = re.compile(r'<figure><img alt="([^"<>]*)" src="(data:image/jpeg;base64,[A-Za-z0-9+/=]+)"')
 FOLDERS = (("overlays", ".jpg"), ("masks", ".png"))
@@ -26,12 +29,30 @@ def rebuild_report(run: SavedRun, path: str | Path | None = None) -> Path:
         The path, absolute.
 
     Raises:
+        DataError: metrics.json holds something else than a run writes.
         OutputError: it cannot be written.
     """
-    target = run.folder / "report.html" if path is None else Path(path)
+    target = run.folder / "report.html" if path is None else Path(path).expanduser()
     images = images_of(run.folder, run.frames)
-    write_text(target, report_html(run.metrics, run.frames, run.profile, run.verdict, images, run.missing))
+    try:
+        page = report_html(run.metrics, run.frames, run.profile, run.verdict, images, run.missing)
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+        raise DataError(
+            f"{run.folder / 'metrics.json'} is damaged ({type(error).__name__}: {error}); "
+            "the report cannot be drawn from it"
+        ) from error
+    write_text(target, page)
     return target.resolve()
+
+
+def print_run(run: SavedRun) -> None:
+    """Print table, facts and verdict of a run on stdout; without colour where that is no terminal."""
+    from rich.console import Console
+
+    console = Console(file=sys.stdout, highlight=False, soft_wrap=True)
+    console.print(latency_table(run.profile))
+    for line in (*facts(run.profile), *verdict_lines(run.verdict)):
+        console.print(line, markup=False)
 
 
 def images_of(folder: Path, frames: FrameTable) -> list[tuple[str, str]]:
