@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 import roadedge
-from roadedge.errors import RoadEdgeError
+from roadedge.errors import RoadEdgeError, UsageError
 
 if TYPE_CHECKING:
     from roadedge.calibration.session import QuantizeResult
@@ -387,6 +387,23 @@ def judge(
 
 
 @app.command()
+def doctor(
+    backend: Annotated[str, typer.Option(help="Try this one: " + BACKEND_HELP)] = "auto",
+    as_json: Json = False,
+    verbose: Verbose = False,
+) -> None:
+    """Say what this machine has and lacks, and run one frame; exit 3 where the back-end asked for cannot run."""
+    from roadedge.doctor import examine
+
+    found = examine(backend)
+    if as_json:
+        print_json(found.to_dict())
+    else:
+        found.show()
+    found.check()
+
+
+@app.command()
 def info(
     model: Annotated[str, typer.Argument(help="A .pt, .onnx or .engine file, or a network's name.")],
     as_json: Json = False,
@@ -410,27 +427,59 @@ def infer(
         list[str],
         typer.Argument(
             metavar="[MODEL] SOURCE",
-            help="A network (default roadedge-s); an image, folder, glob, video or synth:WIDTHxHEIGHT@RATE.",
+            help="A network (default roadedge-s); an image, folder, glob or video, rtsp://…, v4l2://…, csi://…, "
+            "gst:…, bag:PATH#topic, ortho:SCENE.tif@TRACK.gpx or synth:WIDTHxHEIGHT@RATE.",
             show_default=False,
         ),
     ],
     trajectory: Annotated[
-        Path | None, typer.Option(help="Points or raster of the image or still camera, or a folder.")
+        list[str] | None,
+        typer.Option(
+            help="Points; several: FILE or prior:FILE (all at once), replay:FILE (on its own clock), udp://HOST:PORT "
+            "(NMEA or JSON), bag:PATH#topic; or a folder with a file for each image, or a raster."
+        ),
     ] = None,
     gsd: Annotated[float | None, typer.Option(help="Metres per pixel of the images.")] = None,
     points_crs: Annotated[str | None, typer.Option(help="What x, y of the points are; default pixels.")] = None,
     datum: Annotated[str, typer.Option(help="Of longitudes and latitudes: wgs84, gcj02 or bd09.")] = "wgs84",
-    centre: Annotated[str | None, typer.Option(help="LON,LAT of a nadir image, for GPX, NMEA and such points.")] = None,
+    centre: Annotated[str | None, typer.Option(help="LON,LAT of a still camera that looks down; with --gsd.")] = None,
     heading: Annotated[float, typer.Option(help="Degrees clockwise from north of that image's top.")] = 0.0,
+    camera: Annotated[
+        Path | None, typer.Option(help="Camera file (TOML): lens, mount, inverse perspective; docs/georeferencing.md.")
+    ] = None,
+    telemetry: Annotated[
+        Path | None, typer.Option(help="DJI subtitles or a track of the camera; default those beside the video.")
+    ] = None,
+    sync_tolerance: Annotated[
+        str, typer.Option(help="Furthest in time that points may lie from their frame; 100ms, 2s, inf.")
+    ] = "1s",
+    time_offset: Annotated[str, typer.Option(help="Added to the times of points and telemetry; -18s.")] = "0s",
+    window: Annotated[str | None, typer.Option(help="How long a live point stays; default the network's.")] = None,
     backend: Annotated[str, typer.Option(help=BACKEND_HELP)] = "auto",
     precision: Annotated[str | None, typer.Option(help="What must be computed in; default the back-end's own.")] = None,
     threads: Annotated[int | None, typer.Option(help="Threads of the back-end.")] = None,
     threshold: Annotated[float | None, typer.Option(help="On the probability; default the model's.")] = None,
-    save: Annotated[str | None, typer.Option(help="Some of mask,overlay,video,csv; default what suits SOURCE.")] = None,
-    policy: Annotated[str, typer.Option(help="Frames due while busy: latest drops them, all queues.")] = "latest",
-    rate: Annotated[float | None, typer.Option(help="Frames of files are due at this many a second.")] = None,
+    save: Annotated[
+        str | None, typer.Option(help="Some of mask,overlay,video,csv,geojson, or none; default what suits SOURCE.")
+    ] = None,
+    send: Annotated[
+        list[str] | None, typer.Option(help="Each frame's roads as JSON to udp://HOST:PORT or stdout.")
+    ] = None,
+    policy: Annotated[
+        str, typer.Option(help="Frames that come while busy: latest drops them, all queues, max-age:MS drops the old.")
+    ] = "latest",
+    rate: Annotated[
+        str | None, typer.Option(help="Frames of files are due at this many a second, or pts: at their own times.")
+    ] = None,
     max_frames: Annotated[int | None, typer.Option(help="Stop after this many frames.")] = None,
-    duration: Annotated[float | None, typer.Option(help="Stop after this many seconds.")] = None,
+    duration: Annotated[str | None, typer.Option(help="Stop after this time; 30, 90s, 5min.")] = None,
+    source_timeout: Annotated[str, typer.Option(help="A live source without a frame for so long is lost.")] = "5s",
+    reconnect: Annotated[
+        str, typer.Option(help="For how long a lost source is dialled again; 0 gives up at once.")
+    ] = "1min",
+    profile: Annotated[
+        bool, typer.Option("--profile/--no-profile", help="Watch the machine, and write the report.")
+    ] = True,
     strict: Annotated[bool, typer.Option("--strict", help="Stop at a bad file or an untrained resolution.")] = False,
     require_valid: Annotated[bool, typer.Option("--require-valid", help="Exit 6 on an INVALID verdict.")] = False,
     accept_rejected: AcceptRejected = False,
@@ -440,20 +489,123 @@ def infer(
     quiet: Annotated[bool, typer.Option("-q", "--quiet", help="No progress.")] = False,
     verbose: Verbose = False,
 ) -> None:
-    """Extract the roads of images, a video or a synthetic flight, with a latency profile."""
-    from roadedge.stream.opening import SourceOptions, parse_centre
+    """Extract the roads of images, a video, a camera or a stream, with a latency profile."""
+    from roadedge.stream.inputs import SourceOptions, live_options, parse_centre, parse_seconds
     from roadedge.stream.outcome import InferOptions
-    from roadedge.stream.pipeline import Plan
+    from roadedge.stream.plan import Plan, parse_rate
     from roadedge.stream.session import infer as run
     from roadedge.stream.session import model_and_source
 
     model, source = model_and_source(arguments)
-    options = InferOptions(
-        source, model, SourceOptions(trajectory, gsd, points_crs, datum, parse_centre(centre), heading),
-        Plan(policy, rate, max_frames, duration, threshold, strict), backend, precision, threads,
-        tuple(save.split(",")) if save is not None else None, output, overwrite, accept_rejected=accept_rejected,
+    inputs = SourceOptions(
+        tuple(trajectory or ()), gsd, points_crs, datum, parse_centre(centre), heading, camera, telemetry,
+        parse_seconds("--sync-tolerance", sync_tolerance), parse_seconds("--time-offset", time_offset),
+        None if window is None else parse_seconds("--window", window), live_options(source_timeout, reconnect),
     )  # fmt: skip
-    _show(lambda: run(options, (lambda text: None) if quiet else say), as_json, require_valid)
+    rate_hz, realtime = parse_rate(rate)
+    seconds = None if duration is None else parse_seconds("--duration", duration)
+    options = InferOptions(
+        source, model, inputs, Plan(policy, rate_hz, max_frames, seconds, threshold, strict, realtime), backend,
+        precision, threads, tuple(save.split(",")) if save is not None else None, output, overwrite,
+        accept_rejected=accept_rejected, send=tuple(send or ()), profile=profile,
+    )  # fmt: skip
+    if as_json and "stdout" in " ".join(send or ()):
+        raise UsageError("--json and --send stdout both write to stdout; give one of them")
+    _show(lambda: run(options, (lambda text: None) if quiet else say), as_json, require_valid, bool(send))
+
+
+@app.command()
+def benchmark(
+    context: typer.Context,
+    arguments: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="MODEL | compare A.json B.json",
+            help="A .pt, .onnx or .engine file or a carried network; or the word compare and two results.",
+            show_default=False,
+        ),
+    ],
+    scenario: Annotated[str, typer.Option(help="single, fixed-rate, offline or multi.")] = "single",
+    source: Annotated[
+        str | None, typer.Option(help="What is fed: images, a video, synth:WIDTHxHEIGHT@RATE; default a flight.")
+    ] = None,
+    rate: Annotated[float | None, typer.Option(help="Frames a second of fixed-rate and multi; default 30.")] = None,
+    duration: Annotated[str, typer.Option(help="How long, as in 60s or 10min; single and offline: when warm.")] = "60s",
+    policy: Annotated[str, typer.Option(help="Of fixed-rate: latest, all or max-age:MS.")] = "latest",
+    include: Annotated[
+        str | None, typer.Option(help="Timed beside the network in single and multi: decode,pre,post.")
+    ] = None,
+    batch: Annotated[str | None, typer.Option(help="Of offline; default 1,2,4,8 where the graph takes them.")] = None,
+    streams: Annotated[int | None, typer.Option(help="Of multi: measure so many; default search the most.")] = None,
+    against: Annotated[str | None, typer.Option(help="A second network, measured in turns with the first.")] = None,
+    repeats: Annotated[int, typer.Option(help="Turns of each with --against.")] = 3,
+    backend: Annotated[str, typer.Option(help=BACKEND_HELP)] = "auto",
+    precision: Annotated[str | None, typer.Option(help="What must be computed in; default the back-end's own.")] = None,
+    threads: Annotated[int | None, typer.Option(help="Threads of the back-end.")] = None,
+    layers: Annotated[bool, typer.Option("--layers", help="Times of single layers, in a pass of their own.")] = False,
+    power: Annotated[bool, typer.Option("--power", help="Idle power first; joules an image.")] = False,
+    slo: Annotated[
+        str | None, typer.Option(help="Targets, exit 6 where missed: p99=33ms,drop=1%,throughput=30/s,streams=4.")
+    ] = None,
+    require_valid: Annotated[bool, typer.Option("--require-valid", help="Exit 6 on an INVALID verdict.")] = False,
+    submit_json: Annotated[
+        Path | None, typer.Option(help="Also write a result to pass on: no host, user or folder in it.")
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Compare unlike or INVALID runs all the same.")] = False,
+    accept_rejected: AcceptRejected = False,
+    output: Annotated[Path | None, typer.Option("-o", "--output", help="Default runs/benchmark/NAME.")] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Empty a run folder that is in the way.")] = False,
+    as_json: Json = False,
+    quiet: Annotated[bool, typer.Option("-q", "--quiet", help="No progress.")] = False,
+    verbose: Verbose = False,
+) -> None:
+    """Measure a network: closed loop, at a rate, by batches, by streams; or compare two results.
+
+    roadedge benchmark roadedge-s --duration 60s --slo p99=33ms
+    roadedge benchmark roadedge-s:int8 --against roadedge-s --repeats 3
+    roadedge benchmark compare runs/benchmark/A runs/benchmark/B
+    """
+    from roadedge.benchmark.command import check_compare, run_benchmark, run_comparison, the_model
+    from roadedge.benchmark.options import BenchmarkOptions, parse_batches, parse_duration, parse_include
+
+    tell = (lambda text: None) if quiet else say
+    if arguments[0] == "compare":
+        sources = {name: context.get_parameter_source(name) for name in context.params}
+        given = [name for name, kind in sources.items() if kind is not None and kind.name != "DEFAULT"]
+        run_comparison(*check_compare(arguments[1:], given), force, print_json if as_json else None)
+        return
+    options = BenchmarkOptions(
+        the_model(arguments), scenario, source, rate, parse_duration(duration), policy, parse_include(include),
+        parse_batches(batch), streams, backend, precision, threads, accept_rejected, layers, power, slo, against,
+        repeats, output, overwrite, submit_json,
+    )  # fmt: skip
+    if run_benchmark(options, force, require_valid, tell, say, print_json if as_json else None):
+        raise typer.Exit(130)
+
+
+@app.command()
+def report(
+    run: Annotated[Path, typer.Argument(help="The folder of a run, also of one that was killed.", show_default=False)],
+    html: Annotated[bool, typer.Option("--html", help="Draw report.html anew from frames.csv and metrics.json.")] = False,
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", help="Write the report here; default report.html of the run.")
+    ] = None,
+    as_json: Json = False,
+    verbose: Verbose = False,
+) -> None:
+    """Show the latency of a run again."""
+    from roadedge.latency.rebuild import print_run, rebuild_report
+    from roadedge.latency.saved import load_run
+
+    saved = load_run(run)
+    path = rebuild_report(saved, output) if html or output is not None else None
+    if as_json:
+        print_json({**saved.metrics, "missing": list(saved.missing), "report": None if path is None else str(path)})
+    else:
+        print_run(saved)
+    for lack in saved.missing:
+        say(f"note: {lack}")
+    say(f"Next: roadedge report {run} --html" if path is None else f"Report written to {path}")
 
 
 @app.command()
@@ -488,7 +640,9 @@ def _show_quantized(result: QuantizeResult, as_json: bool, more: dict[str, Any] 
     say(f"Next: roadedge infer {result.best} IMAGE, or on a device: roadedge build {result.best_for_gpu}")
 
 
-def _show(run: Callable[[], InferResult], as_json: bool, require_valid: bool = False) -> None:
+def _show(
+    run: Callable[[], InferResult], as_json: bool, require_valid: bool = False, on_stderr: bool = False
+) -> None:
     """Run, print the result, and leave with the exit code that it deserves."""
     from roadedge.stream.show import next_command, print_result
 
@@ -500,7 +654,7 @@ def _show(run: Callable[[], InferResult], as_json: bool, require_valid: bool = F
     if as_json:
         print_json({"folder": str(result.folder), **result.metrics})
     else:
-        print_result(result)
+        print_result(result, sys.stderr if on_stderr else sys.stdout)
     for failure in result.run.failures:
         say(f"failed: {failure}")
     say(f"Results saved to {result.folder}")
