@@ -18,7 +18,7 @@ from roadedge.runners.device import Device
 
 @pytest.fixture
 def no_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(runtimes.Device, "here", lambda: Device(absent=("there is no NVIDIA driver here",)))
+    monkeypatch.setattr(Device, "here", lambda: Device(absent=("there is no NVIDIA driver here",)))
 
 
 def test_a_frame_is_really_run() -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from roadedge.doctor import nvidia, pictures, programs, runtimes, system
+from roadedge.doctor import nvidia, pictures, programs, runtimes
 from roadedge.doctor.finding import FAULT, NOTE, OK, WARNING, Finding
 from roadedge.doctor.nvidia import cuda_toolkit, debian_versions, dla_cores, nvidia_findings
 from roadedge.doctor.pictures import origin, places, video_back_ends
@@ -100,7 +100,7 @@ def test_a_pip_opencv_on_a_jetson_hides_jetpacks(
 
 def test_jetpacks_own_opencv_is_as_it_should_be(monkeypatch: pytest.MonkeyPatch, packages: Callable[..., None]) -> None:
     opencv(monkeypatch, "/usr/lib/python3/dist-packages/cv2/__init__.py")
-    monkeypatch.setattr(pictures.sys, "path", [])
+    monkeypatch.setattr("sys.path", [])
     packages()
     found = by_name(pictures.picture_findings(on_jetson=True))["OpenCV"]
     assert found.state == OK
@@ -195,7 +195,7 @@ def test_only_installed_debian_packages_count() -> None:
 
 def test_little_memory_and_a_full_disk_are_warnings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     plant(tmp_path, {"proc/meminfo": "MemTotal: 3900000 kB\nMemAvailable: 900000 kB\nSwapTotal: 0 kB\nSwapFree: 0 kB"})
-    monkeypatch.setattr(system.shutil, "disk_usage", lambda path: SimpleNamespace(free=2**28, total=2**34))
+    monkeypatch.setattr("shutil.disk_usage", lambda path: SimpleNamespace(free=2**28, total=2**34))
     found = by_name(system_findings(tmp_path, tmp_path))
     assert (found["memory"].state, found["disk"].state) == (WARNING, WARNING)
     assert "swap" in (found["memory"].advice or "")
