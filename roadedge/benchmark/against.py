@@ -125,7 +125,7 @@ def _joined(loops: list[Loop], one: Loaded, bench: Bench, began_ns: int) -> Meas
     """The turns of one side as one run: the first with its warm-up, of the others what was measured, end to end."""
     whole, samples = Loop(), []
     for number, loop in enumerate(loops):
-        warmup = find_warmup(loop.records).frames
+        warmup = (loop.warmup or find_warmup(loop.records)).frames
         measured = records_after(loop.records, warmup)
         samples.append(times_of(measured))
         kept = loop.records if number == 0 else measured
@@ -134,7 +134,8 @@ def _joined(loops: list[Loop], one: Loaded, bench: Bench, began_ns: int) -> Meas
         whole.records += [replace(r, done_s=r.done_s + shift_s, capture_s=r.capture_s + shift_s) for r in kept]
         whole.duration_s = whole.records[-1].done_s if whole.records else 0.0
         whole.interrupted = whole.interrupted or loop.interrupted
-    whole.warmup_s = loops[0].warmup_s if loops else 0.0
+    if loops:
+        whole.warmup, whole.warmup_s = loops[0].warmup, loops[0].warmup_s
     found = of_loop(whole, began_ns, bench.options, one.load_ms, bench.options.repeats)
     return replace(found, samples_ms=samples)
 

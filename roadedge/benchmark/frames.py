@@ -97,7 +97,8 @@ def open_frames(text: str) -> Source:
         UsageError: a live source, which no benchmark can repeat.
         SourceError, DataError: it cannot be opened.
     """
-    from roadedge.stream.opening import SourceOptions, open_source
+    from roadedge.stream.inputs import SourceOptions
+    from roadedge.stream.opening import open_source
 
     source = open_source(text, SourceOptions())
     if source.delivers:

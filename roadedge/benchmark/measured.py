@@ -13,7 +13,7 @@ from roadedge.benchmark.options import DEFAULT_RATE_HZ, MOST_STREAMS, BenchmarkO
 from roadedge.benchmark.progress import Tell, records_after
 from roadedge.benchmark.single import Loop, Work, closed_loop
 from roadedge.latency.clock import Clock
-from roadedge.latency.profile import FrameRecord, Profile, find_warmup, profile_of
+from roadedge.latency.profile import FrameRecord, Profile, Warmup, profile_of
 from roadedge.runners.base import Runner
 from roadedge.stream.pipeline import Pipeline
 from roadedge.stream.plan import Plan
@@ -62,7 +62,7 @@ def run_single(
 
 def of_loop(loop: Loop, begin_ns: int, options: BenchmarkOptions, load_ms: float, repeats: int = 1) -> Measured:
     """What a closed loop left; `repeats` turns of it were joined."""
-    profile = profile_of(loop.records, None, "none", load_ms, loop.duration_s, "single")
+    profile = profile_of(loop.records, None, "none", load_ms, loop.duration_s, "single", loop.warmup)
     measured = records_after(loop.records, profile.warmup.frames)
     span_ns = _span_ns(loop.records, profile, begin_ns)
     return Measured(
@@ -93,7 +93,7 @@ def run_offline(
     """The sweep; its profile is that of the fastest batch."""
     results = run_sweep(batches, ring, runner, clock, options.duration_s, tell)
     best = max(results, key=lambda result: result.images_per_s)
-    profile = profile_of(best.loop.records, None, "none", load_ms, best.loop.duration_s, "offline")
+    profile = profile_of(best.loop.records, None, "none", load_ms, best.loop.duration_s, "offline", best.loop.warmup)
     interrupted = any(result.loop.interrupted for result in results)
     return Measured(
         best.loop.records, profile, best.loop.warmup_s + options.duration_s / len(batches), interrupted, best.images,
@@ -128,7 +128,7 @@ def run_multi(
         count -= 1
     stopped = stopped or run.interrupted
     sustained = None if stopped else count if held else 0
-    before = find_warmup([record for record in warm.records if record.age_ms is not None])
+    before = warm.warmup or Warmup(0, False, None)
     profile = profile_of(run.records, rate_hz, "latest", load_ms, run.duration_s, "multi", replace(before, frames=0))
     answered = [record for record in run.records if record.age_ms is not None]
     own = {

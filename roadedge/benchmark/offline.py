@@ -105,7 +105,7 @@ def run_sweep(
 
 
 def _result(batch: int, loop: Loop, begin_ns: int) -> BatchResult:
-    warmup = find_warmup(loop.records).frames
+    warmup = (loop.warmup or find_warmup(loop.records)).frames
     measured = records_after(loop.records, warmup)
     since_s = loop.records[warmup - 1].done_s if 0 < warmup <= len(loop.records) else 0.0
     until_s = measured[-1].done_s if measured else since_s

@@ -134,8 +134,9 @@ def check_writable(path: Path) -> None:
     if path.is_dir():
         raise OutputError(f"cannot write {path}: it is a folder; give --submit-json the name of a file")
     probe = path.with_name(f".{path.name}.probe")
-    write_bytes(probe, bytes(4096))
     try:
+        write_bytes(probe, bytes(4096))
         probe.unlink()
     except OSError as error:
-        raise OutputError.from_os(path, error) from error
+        reason = getattr(error.__cause__, "strerror", None) or error.strerror or error
+        raise OutputError(f"cannot write {path}: {reason}; give --submit-json another file") from error

@@ -28,7 +28,7 @@ class Settling:
     """Says after each frame whether the warm-up is over, by the rule with which `find_warmup` looks back on a run."""
 
     def __init__(self) -> None:
-        self.over = False
+        self.over = self.stable = False
         self.over_s = 0.0
         self._infer_ms: list[float] = []
 
@@ -38,11 +38,11 @@ class Settling:
             return True
         self._infer_ms.append(record.stage_ms[INFER])
         enough = len(self._infer_ms) >= 2 * WARMUP_WINDOW and record.done_s >= WARMUP_LEAST_S
-        if enough and (record.done_s > WARMUP_MOST_S or self._stable()):
-            self.over, self.over_s = True, record.done_s
+        if enough and (record.done_s > WARMUP_MOST_S or self._is_stable()):
+            self.over, self.over_s, self.stable = True, record.done_s, record.done_s <= WARMUP_MOST_S
         return self.over
 
-    def _stable(self) -> bool:
+    def _is_stable(self) -> bool:
         before = float(np.median(self._infer_ms[-2 * WARMUP_WINDOW : -WARMUP_WINDOW]))
         return abs(float(np.median(self._infer_ms[-WARMUP_WINDOW:])) - before) < WARMUP_CHANGE * before
 

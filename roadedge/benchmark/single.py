@@ -6,9 +6,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from roadedge.benchmark.frames import Prepared, prepare_ring, read_frame
-from roadedge.benchmark.progress import Line, Settling, Tell, silent
+from roadedge.benchmark.progress import INFER, Line, Settling, Tell, silent
 from roadedge.latency.clock import STAGES, Clock, StageTimer
-from roadedge.latency.profile import DEVICE_PARTS, FrameRecord
+from roadedge.latency.profile import DEVICE_PARTS, FrameRecord, Warmup
 from roadedge.postprocess import postprocess
 from roadedge.preprocess import Feeds, preprocess
 from roadedge.runners.base import Runner
@@ -20,6 +20,7 @@ class Loop:
     """What a closed loop left: a record for each frame, and how much of it was warm-up."""
 
     records: list[FrameRecord] = field(default_factory=list)
+    warmup: Warmup | None = None  # None where it was stopped before it was warm
     warmup_s: float = 0.0
     duration_s: float = 0.0
     interrupted: bool = False
@@ -58,7 +59,9 @@ def closed_loop(
             record = _one(serve, runner, clock, start_ns)
             loop.records.append(record)
             line(record, "" if settling.over else "warm-up", images)
-            settling(record)
+            if not settling.over and settling(record):
+                first_ms = loop.records[0].stage_ms[INFER]
+                loop.warmup = Warmup(len(loop.records), settling.stable, first_ms)
     except KeyboardInterrupt:
         loop.interrupted = True
     loop.warmup_s = settling.over_s
