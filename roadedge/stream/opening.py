@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
-from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,7 @@ from numpy.typing import NDArray
 from roadedge.errors import DataError, SourceError, UsageError
 from roadedge.imagery import IMAGE_SUFFIXES, read_raster
 from roadedge.place import Place
-from roadedge.stream.chain import Pairs
+from roadedge.stream.inputs import SourceOptions
 from roadedge.stream.pairing import is_raster, pair
 from roadedge.stream.sources import ImageFiles, Source
 from roadedge.stream.video import VIDEO_SUFFIXES, ReadStill, VideoFile
@@ -22,65 +21,52 @@ from roadedge.trajectory.plane import LocalPlane
 from roadedge.trajectory.readers import read_points
 
 SYNTH = re.compile(r"synth:(\d+)[xX](\d+)@(\d+(?:\.\d+)?)")
-SCHEME = re.compile(r"[a-z][a-z0-9+]*:(//)?", re.IGNORECASE)
-KINDS = "an image, a folder or glob of images, a video, or synth:WIDTHxHEIGHT@RATE"
-
-
-@dataclass(frozen=True, slots=True)
-class SourceOptions:
-    """What goes with a source: `points_crs` and `datum` as in `read_points`.
-
-    `centre` is longitude and latitude (degrees, WGS 84) of a single image that looks straight down, `heading_deg` the
-    direction of its top, clockwise from north; with `gsd_m` they say where its pixels lie.
-    """
-
-    trajectory: Path | None = None
-    gsd_m: float | None = None
-    points_crs: str | None = None
-    datum: str = "wgs84"
-    centre: tuple[float, float] | None = None
-    heading_deg: float = 0.0
+SCHEME = re.compile(r"([a-z][a-z0-9+]*):", re.IGNORECASE)
+SCHEMES = ("rtsp", "rtsps", "v4l2", "csi", "gst", "bag")  # those of stream/schemes.py, which loads what they need
+KINDS = (
+    "an image, a folder or glob of images, a video, rtsp://…, v4l2://…, csi://…, gst:…, bag:PATH#topic, "
+    "ortho:SCENE.tif@TRACK.gpx or synth:WIDTHxHEIGHT@RATE"
+)
 
 
 def open_source(text: str, options: SourceOptions) -> Source:
-    """Open an image, a folder, a glob, a video or a synthetic flight.
+    """Open what SOURCE names.
 
     Raises:
-        SourceError: there is no such thing.
+        SourceError: there is no such thing, or it cannot be reached.
         DataError: a folder without images, or a file that is neither image nor video.
         UsageError: a source or a combination that is not supported.
     """
-    if options.centre is not None and options.gsd_m is None:
-        raise UsageError("--centre says where the image lies only together with --gsd, the metres per pixel")
-    if text.startswith("synth:"):
+    scheme = scheme_of(text)
+    if scheme == "synth":
         return _flight(text, options)
-    if SCHEME.match(text) and not Path(text).exists():
-        raise UsageError(f"{text.split(':')[0]}: is no source that this version reads; SOURCE is {KINDS}")
+    if scheme == "ortho":
+        from roadedge.stream.ortho import open_ortho
+
+        if options.gsd_m is not None:
+            raise UsageError("the scene says how much ground a pixel covers; write ?gsd=0.5 behind the track instead")
+        return open_ortho(text, options.points_crs, options.datum)
+    if scheme in SCHEMES:
+        from roadedge.stream.schemes import open_scheme
+
+        return open_scheme(text, dataclasses.replace(options.live, gsd_m=options.gsd_m))
+    if scheme:
+        raise UsageError(f"{scheme}: is no source that this version reads; SOURCE is {KINDS}")
     path = Path(text).expanduser()
     if path.suffix.lower() in VIDEO_SUFFIXES:
         return VideoFile(path, options.gsd_m, _still(options))
-    return _image_files(_images(path, text), path, options)
+    return _image_files(images_of(text), path, options)
 
 
-def open_pairing(source: Source, options: SourceOptions, tell: Callable[[str], None]) -> Pairs | None:
-    """What gives the frames of a source their places and points; None where the source brings its own."""
-    return None
+def scheme_of(text: str) -> str:
+    """What stands before the colon of an address, in small letters; "" for a path."""
+    match = SCHEME.match(text)
+    return match[1].lower() if match and not Path(text).exists() else ""
 
 
-def parse_centre(text: str | None) -> tuple[float, float] | None:
-    """`LON,LAT` in degrees as two numbers; raises UsageError."""
-    if text is None:
-        return None
-    try:
-        lon, lat = (float(part) for part in text.split(","))
-    except ValueError:
-        lon = lat = float("nan")
-    if not (-180 <= lon <= 180 and -90 < lat < 90):
-        raise UsageError(f"--centre is LON,LAT in degrees, as in 2.3522,48.8566; got {text!r}")
-    return lon, lat
-
-
-def _images(path: Path, text: str) -> list[Path]:
+def images_of(text: str) -> list[Path]:
+    """The image files that a path, folder or glob names, in their order; raises as `open_source` does."""
+    path = Path(text).expanduser()
     if path.is_dir():
         found = sorted(p for p in path.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES and p.is_file())
         if not found:
@@ -99,6 +85,27 @@ def _images(path: Path, text: str) -> list[Path]:
     raise SourceError(f"there is no {text}; SOURCE is {KINDS}")
 
 
+def goes_with_files(text: str, options: SourceOptions) -> bool:
+    """Whether `--trajectory` is read file by file, each beside its image or for a still camera, and is no feed.
+
+    So it is with one folder of files, one raster, or one file of points for one image whose place is not asked for.
+    """
+    if len(options.trajectories) != 1 or scheme_of(text) or scheme_of(options.trajectories[0]):
+        return False
+    trajectory = Path(options.trajectories[0]).expanduser()
+    if trajectory.is_dir() or is_raster(trajectory):
+        return True
+    still = Path(text).expanduser().suffix.lower() in VIDEO_SUFFIXES
+    return not still and options.camera is None and not (trajectory.is_file() and _has_place(text, trajectory, options))
+
+
+def _has_place(text: str, trajectory: Path, options: SourceOptions) -> bool:
+    """Whether the images lie on the ground by their own tags, so that points in pixels are not meant."""
+    if options.centre is not None:
+        return False
+    return read_points(trajectory, options.datum, options.points_crs).crs != "pixel"
+
+
 def _glob(pattern: Path) -> list[Path]:
     import glob
 
@@ -106,37 +113,31 @@ def _glob(pattern: Path) -> list[Path]:
 
 
 def _image_files(images: list[Path], path: Path, options: SourceOptions) -> ImageFiles:
-    seconds = {} if options.trajectory is None else pair(images, options.trajectory.expanduser())
+    seconds: dict[Path, Path] = {}
+    if goes_with_files(str(path), options):
+        seconds = pair(images, Path(options.trajectories[0]).expanduser())
     name = path.stem if path.is_file() else path.resolve().name if path.is_dir() else path.resolve().parent.name
-
     if options.centre is not None and len(images) > 1:
         raise UsageError(f"--centre is where one image lies, and {path} holds {len(images)}; give one of them")
 
     def read_second(file: Path, place: Place | None, size: tuple[int, int]) -> tuple[NDArray[Any], str]:
         return (read_raster(file), "") if is_raster(file) else _read_points(file, options, place, size)
 
-    place_of = None if options.centre is None else partial(_place, options)
+    place_of = None if options.centre is None else partial(centred, options)
     return ImageFiles(images, name or "images", seconds, read_second, options.gsd_m, place_of)
 
 
 def _still(options: SourceOptions) -> ReadStill | None:
-    """Reads the file of the second modality of a camera that stands still."""
-    if options.trajectory is None:
+    """Reads the raster of a camera that stands still."""
+    if len(options.trajectories) != 1 or not is_raster(Path(options.trajectories[0])):
         return None
-    file = options.trajectory.expanduser()
+    file = Path(options.trajectories[0]).expanduser()
     if not file.is_file():
-        raise SourceError(f"there is no file {file}; a video takes one file of points or one raster, in its own pixels")
-    place_of = None if options.centre is None else partial(_place, options)
-
-    def read(size: tuple[int, int]) -> tuple[NDArray[Any], str]:
-        if is_raster(file):
-            return read_raster(file), ""
-        return _read_points(file, options, None if place_of is None else place_of(size), size)
-
-    return read
+        raise SourceError(f"there is no file {file}")
+    return lambda size: (read_raster(file), "")
 
 
-def _place(options: SourceOptions, size: tuple[int, int]) -> Place:
+def centred(options: SourceOptions, size: tuple[int, int]) -> Place:
     """Where an image of `size` (H, W) lies that looks straight down: its centre is where the plane touches."""
     assert options.centre is not None
     assert options.gsd_m is not None
@@ -170,13 +171,9 @@ def _flight(text: str, options: SourceOptions) -> Source:
     match = SYNTH.fullmatch(text)
     if match is None:
         raise UsageError(f"a synthetic flight is written synth:WIDTHxHEIGHT@RATE, as in synth:512x512@10; got {text}")
-    _refuse_trajectory(options, "a synthetic flight, which brings its own points,")
+    if options.trajectories:
+        raise UsageError("--trajectory goes with other sources; a synthetic flight brings its own points")
     from roadedge.stream.flight import Flight
 
     width, height, rate_hz = int(match[1]), int(match[2]), float(match[3])
     return Flight((height, width), rate_hz, gsd_m=options.gsd_m)
-
-
-def _refuse_trajectory(options: SourceOptions, what: str) -> None:
-    if options.trajectory is not None:
-        raise UsageError(f"--trajectory goes with images and videos; {what} takes none")

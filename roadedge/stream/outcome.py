@@ -15,13 +15,13 @@ from roadedge.latency.profile import Profile, profile_of
 from roadedge.latency.report import write_report
 from roadedge.latency.verdict import Verdict, judge
 from roadedge.metrics.pixel import PixelScores, score
-from roadedge.stream.opening import SourceOptions
+from roadedge.stream.inputs import SourceOptions
 from roadedge.stream.pipeline import Pipeline, Run
 from roadedge.stream.plan import Plan
 from roadedge.stream.sinks import side_by_side
 
 SCHEMA_VERSION = 1
-SAVES = ("mask", "overlay", "video", "csv")
+SAVES = ("mask", "overlay", "video", "csv", "geojson")
 SEMI_SYNTHETIC = "semi-synthetic: image, truth and GPS points come from one simulation"
 
 
@@ -41,6 +41,8 @@ class InferOptions:
     overwrite: bool = False
     command: str = "infer"
     accept_rejected: bool = False
+    send: tuple[str, ...] = ()
+    profile: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +84,7 @@ def conclude(
     folder: Path,
     load_ms: float,
     facts: dict[str, Any],
-    machine: MachineWatch,
+    machine: MachineWatch | None,
 ) -> InferResult:
     """Sum up a run and write its files.
 
@@ -92,7 +94,7 @@ def conclude(
         folder: of the run.
         load_ms: how long loading the model took.
         facts: `source`, `runner`, `model`, `machine_load_before` and what else goes into metrics.json.
-        machine: that watched the run.
+        machine: that watched the run, None where nothing is to be profiled: then there is no report.
 
     Raises:
         OutputError: a file cannot be written.
@@ -108,14 +110,16 @@ def conclude(
         backend_used=facts["runner"]["backend"],
         accuracy_known=facts["model"]["accuracy"] is not None,
         machine_load=facts["machine_load_before"],
-        throttled=machine.throttled(),
+        throttled=None if machine is None else machine.throttled(),
         infer_drift=infer_drift(run.records, profile.warmup.frames),
-        rss_slope_mb_per_min=facts["machine"]["rss_slope_mb_per_min"],
+        rss_slope_mb_per_min=None if machine is None else facts["machine"]["rss_slope_mb_per_min"],
     )
     scores = score(run.counts) if run.counts else None
     metrics = metrics_of(run, profile, verdict, scores, facts)
     write_json(folder / "env.json", metrics["environment"])
     write_json(folder / "metrics.json", metrics)
+    if machine is None:
+        return InferResult(folder, run, profile, verdict, scores, metrics)
     pictures = [(r.frame.name, side_by_side(r)) for r in (run.first, run.last) if r is not None]
     write_report(
         folder / "report.html",

@@ -18,10 +18,13 @@ from roadedge.latency.machine import MachineWatch
 from roadedge.run_folder import open_run_folder
 from roadedge.spec import ModelSpec, sha256_of
 from roadedge.stream.frame_log import FrameLog
-from roadedge.stream.opening import open_pairing, open_source
+from roadedge.stream.joining import open_pairing
+from roadedge.stream.opening import open_source
 from roadedge.stream.outcome import SAVES, InferOptions, InferResult, conclude, failure_of
 from roadedge.stream.pipeline import Pipeline
 from roadedge.stream.plan import Plan
+from roadedge.stream.sink_geojson import GeoJsonSink
+from roadedge.stream.sink_send import open_send
 from roadedge.stream.sinks import MaskSink, OverlaySink, Sink, VideoSink
 from roadedge.stream.sources import Source
 from roadedge.stream.status import StatusLine, progress_bar
@@ -55,12 +58,12 @@ def infer(options: InferOptions, tell: Tell = lambda text: None, clock: Clock | 
     with ExitStack() as stack:
         source = stack.enter_context(open_source(options.source, options.inputs))
         check_rate(source, options.plan)
-        pairing = open_pairing(source, options.inputs, tell)
+        pairing = open_pairing(options.source, source, options.inputs, tell)
         if pairing is not None:
             stack.callback(pairing.close)
         folder = open_run_folder(options.command, source.name, options.output, options.overwrite, _read(options))
         stack.callback(_remove_if_empty, folder)
-        sinks = open_sinks(options, source, folder, tell)
+        sinks = open_sinks(options, source, folder, clock, tell)
         began_ns = clock.now_ns()
         runner = stack.enter_context(
             open_runner(options.model, options.backend, options.precision, options.threads, options.accept_rejected)
@@ -75,7 +78,7 @@ def infer(options: InferOptions, tell: Tell = lambda text: None, clock: Clock | 
         stack.callback(records.close)
         bar = stack.enter_context(progress_bar(None if source.live else source.count))
         live = source.live or options.plan.rate_hz or options.plan.realtime
-        machine = MachineWatch(clock)
+        machine = MachineWatch(clock) if options.profile else None
         watch = StatusLine(tell, machine) if live else bar
         pipeline = Pipeline(source, runner, sinks, options.plan, clock, watch, pairing, records)
         error = _go(pipeline, sinks, machine)
@@ -88,7 +91,7 @@ def infer(options: InferOptions, tell: Tell = lambda text: None, clock: Clock | 
             "runner": runner.describe(),
             "model": model_facts(options.model, runner.provenance),
             "machine_load_before": busy,
-            "machine": machine.to_dict(),
+            "machine": None if machine is None else machine.to_dict(),
             "gaps": gaps_of(source, pipeline.start_ns),
             "pairing": None if pairing is None else pairing.describe(),
             "sinks": [sink.describe() for sink in sinks],
@@ -99,6 +102,9 @@ def infer(options: InferOptions, tell: Tell = lambda text: None, clock: Clock | 
             if error is not None:  # a full disk: the first word about it is the one that counts
                 raise error from None
             raise
+        for sink in sinks:
+            for notice in sink.notices():
+                tell(f"notice: {notice}")
     if error is not None:
         tell(f"Results up to the failure are in {folder}")
         raise error
@@ -107,18 +113,20 @@ def infer(options: InferOptions, tell: Tell = lambda text: None, clock: Clock | 
 
 def _read(options: InferOptions) -> list[Path]:
     """Files and folders that the run reads."""
-    named = [options.source, options.model, options.inputs.trajectory]
-    return [Path(one).expanduser() for one in named if one is not None]
+    inputs = options.inputs
+    named = [options.source, options.model, *inputs.trajectories, inputs.camera, inputs.telemetry]
+    return [Path(str(one).removeprefix("prior:").removeprefix("replay:")).expanduser() for one in named if one]
 
 
-def _go(pipeline: Pipeline, sinks: list[Sink], machine: MachineWatch) -> RoadEdgeError | None:
+def _go(pipeline: Pipeline, sinks: list[Sink], machine: MachineWatch | None) -> RoadEdgeError | None:
     """Run; the error that broke a stream is kept, so that what came before it is finished and written."""
     try:
         with ExitStack() as stack:
             for sink in sinks:
                 stack.enter_context(sink)
-            with machine:
-                pipeline.go()
+            if machine is not None:
+                stack.enter_context(machine)
+            pipeline.go()
     except RoadEdgeError as error:
         return error
     return None
@@ -166,16 +174,14 @@ def model_and_source(arguments: Sequence[str]) -> tuple[str, str]:
 
 def check_options(options: InferOptions) -> None:
     """Raise UsageError for a value outside its range."""
-    if options.inputs.gsd_m is not None and not 0 < options.inputs.gsd_m < 1e4:
-        raise UsageError(f"--gsd must be positive metres per pixel, got {options.inputs.gsd_m}")
     unknown = [name for name in options.save or () if name not in SAVES]
-    if unknown:
-        raise UsageError(f"--save takes some of {','.join(SAVES)}, got {','.join(unknown)}")
+    if unknown and options.save != ("none",):
+        raise UsageError(f"--save takes some of {','.join(SAVES)}, or none; got {','.join(unknown)}")
 
 
 def check_second(options: InferOptions, spec: ModelSpec) -> None:
     """Raise SpecMismatchError where points or rasters are given to a network that would not look at them."""
-    if options.inputs.trajectory is not None and spec.second is None:
+    if options.inputs.trajectories and spec.second is None:
         raise SpecMismatchError(
             f"{spec.name} looks at images alone; leave --trajectory out, or take a network with two inputs"
         )
@@ -189,14 +195,24 @@ def check_rate(source: Source, plan: Plan) -> None:
         )
 
 
-def open_sinks(options: InferOptions, source: Source, folder: Path, tell: Tell) -> list[Sink]:
-    """The sinks that were asked for; a video that nobody asked for is left out, aloud, where PyAV is absent."""
+def open_sinks(options: InferOptions, source: Source, folder: Path, clock: Clock, tell: Tell) -> list[Sink]:
+    """The sinks that were asked for, those that send first.
+
+    A video that nobody asked for is left out, aloud, where PyAV is absent.
+    """
     asked = options.save
     wanted = asked if asked is not None else ("mask", "video", "csv") if source.moving else ("mask", "overlay", "csv")
     if asked is None and "video" in wanted and importlib.util.find_spec("av") is None:
         tell("overlay.mp4 is left out: it needs PyAV, pip install 'roadedge[video]'")
         wanted = tuple(name for name in wanted if name != "video")
     sinks: list[Sink] = []
+    if options.send or "geojson" in wanted:
+        from roadedge.stream.road_lines import RoadLines
+
+        roads = RoadLines()  # traced once, however many sinks ask
+        sinks += [open_send(to, roads, lambda: source.epoch_s, clock) for to in options.send]
+        if "geojson" in wanted:
+            sinks.append(GeoJsonSink(folder / "roads.geojsonl", roads, lambda: source.epoch_s))
     if "mask" in wanted:
         sinks.append(MaskSink(folder / "masks"))
     if "overlay" in wanted:

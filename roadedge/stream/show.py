@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import sys
+from typing import TextIO
 
 from roadedge.latency.table import facts, latency_table, verdict_lines
 from roadedge.stream.outcome import SEMI_SYNTHETIC, InferResult
@@ -10,11 +10,11 @@ from roadedge.stream.outcome import SEMI_SYNTHETIC, InferResult
 NOTICES = 5  # that are printed; metrics.json has all
 
 
-def print_result(result: InferResult) -> None:
-    """Print the latency table and all that goes with it on stdout; without colour where that is no terminal."""
+def print_result(result: InferResult, file: TextIO) -> None:
+    """Print the latency table and all that goes with it; without colour where that is no terminal."""
     from rich.console import Console
 
-    console = Console(file=sys.stdout, highlight=False, soft_wrap=True)
+    console = Console(file=file, highlight=False, soft_wrap=True)
     console.print(latency_table(result.profile))
     for line in result_lines(result):
         console.print(line, markup=False)

@@ -9,7 +9,9 @@ import pytest
 
 from roadedge.errors import DataError, SourceError, UsageError
 from roadedge.imagery import write_png
-from roadedge.stream.opening import SourceOptions, open_source, parse_centre
+from roadedge.stream.inputs import SourceOptions, parse_centre
+from roadedge.stream.joining import open_pairing
+from roadedge.stream.opening import open_source
 from roadedge.stream.pairing import pair
 from roadedge.stream.sources import output_names
 from tests.stream.fakes import SPEC
@@ -35,7 +37,7 @@ def tiles(tmp_path: Path) -> Path:
 
 
 def test_a_folder_gives_its_images_by_name_with_their_points(tiles: Path) -> None:
-    with open_source(str(tiles / "image"), SourceOptions(tiles / "points", gsd_m=0.5)) as source:
+    with open_source(str(tiles / "image"), SourceOptions((str(tiles / "points"),), gsd_m=0.5)) as source:
         frames = [source.read() for _ in range(4)]
     assert [f.name for f in frames if f] == ["a_bing", "a_google", "b"]
     assert frames[3] is None
@@ -52,7 +54,7 @@ def test_a_folder_gives_its_images_by_name_with_their_points(tiles: Path) -> Non
 
 def test_a_glob_and_a_single_file(tiles: Path) -> None:
     assert open_source(str(tiles / "image" / "a_*.png"), OPTIONS).count == 2
-    one = open_source(str(tiles / "image" / "b.png"), SourceOptions(tiles / "points" / "a.csv"))
+    one = open_source(str(tiles / "image" / "b.png"), SourceOptions((str(tiles / "points" / "a.csv"),)))
     assert (one.count, one.name) == (1, "b")
     frame = one.read()
     assert frame is not None
@@ -61,7 +63,7 @@ def test_a_glob_and_a_single_file(tiles: Path) -> None:
 
 def test_a_raster_serves_as_the_second_modality(tiles: Path) -> None:
     write_png(tiles / "heat.png", np.full((32, 40), 77, np.uint8))
-    source = open_source(str(tiles / "image" / "b.png"), SourceOptions(tiles / "heat.png"))
+    source = open_source(str(tiles / "image" / "b.png"), SourceOptions((str(tiles / "heat.png"),)))
     frame = source.read()
     assert frame is not None
     second = source.second(frame, SPEC)
@@ -71,7 +73,7 @@ def test_a_raster_serves_as_the_second_modality(tiles: Path) -> None:
 
 def test_a_raster_of_another_size_is_one_sentence(tiles: Path) -> None:
     write_png(tiles / "heat.png", np.zeros((30, 40), np.uint8))
-    source = open_source(str(tiles / "image" / "b.png"), SourceOptions(tiles / "heat.png"))
+    source = open_source(str(tiles / "image" / "b.png"), SourceOptions((str(tiles / "heat.png"),)))
     with pytest.raises(DataError, match="same grid"):
         source.read()
 
@@ -101,7 +103,7 @@ def test_files_that_share_a_stem_keep_their_suffix() -> None:
         ("notes.txt", DataError, "neither an image nor a video"),
         ("nothing.mp4", SourceError, "there is no video"),
         ("broken.mp4", DataError, "not a video that can be read"),
-        ("rtsp://camera/1", UsageError, "no source that this version reads"),
+        ("webrtc://camera/1", UsageError, "no source that this version reads"),
         ("synth:512@10", UsageError, "synth:WIDTHxHEIGHT@RATE"),
         ("synth:8x8@10", UsageError, "32 to 4096"),
         ("synth:64x64@0", UsageError, "up to 1000 a second"),
@@ -148,14 +150,14 @@ def test_trajectories_that_do_not_go_with_the_images_are_refused(tiles: Path) ->
 
 def test_points_on_the_globe_need_an_image_with_a_place(tiles: Path) -> None:
     (tiles / "globe.csv").write_text("lon,lat\n117.7,39.0\n")
-    source = open_source(str(tiles / "image" / "b.png"), SourceOptions(tiles / "globe.csv"))
-    with pytest.raises(DataError, match="where the image lies on the ground is not known"):
-        source.read()
+    text, options = str(tiles / "image" / "b.png"), SourceOptions((str(tiles / "globe.csv"),))
+    with pytest.raises(DataError, match="where the frames lie on the ground is not known"):
+        open_pairing(text, open_source(text, options), options, print)
 
 
 def test_a_film_takes_no_trajectory_yet(tiles: Path) -> None:
     with pytest.raises(UsageError, match="brings its own points"):
-        open_source("synth:64x64@5", SourceOptions(tiles / "points"))
+        open_source("synth:64x64@5", SourceOptions((str(tiles / "points"),)))
 
 
 GPX = """<?xml version="1.0"?><gpx version="1.1" creator="t" xmlns="http://www.topografix.com/GPX/1/1"><trk><trkseg>
@@ -171,7 +173,7 @@ def test_a_gps_track_falls_on_an_image_whose_centre_is_known(tmp_path: Path) -> 
     east = metres_per_degree * np.cos(np.radians(44.056)) * 1.00286  # of longitude, by the ratio of the two radii there
     track = GPX.format(north=44.056 + 10 / metres_per_degree, east=-123.069 + 20 / east)
     (tmp_path / "a.gpx").write_text(track)
-    options = SourceOptions(tmp_path / "a.gpx", gsd_m=0.5, centre=(-123.069, 44.056))
+    options = SourceOptions((str(tmp_path / "a.gpx"),), gsd_m=0.5, centre=(-123.069, 44.056))
     frame = open_source(str(picture), options).read()
     assert frame is not None
     assert frame.sample.second is not None
@@ -184,7 +186,7 @@ def test_the_image_turns_with_its_heading(tmp_path: Path) -> None:
     pytest.importorskip("gpxpy")
     picture = image(tmp_path / "a.png", size=(100, 200))
     (tmp_path / "a.gpx").write_text(GPX.format(north=44.056 + 10 / 111_114.9, east=-123.069))
-    options = SourceOptions(tmp_path / "a.gpx", gsd_m=0.5, centre=(-123.069, 44.056), heading_deg=90)
+    options = SourceOptions((str(tmp_path / "a.gpx"),), gsd_m=0.5, centre=(-123.069, 44.056), heading_deg=90)
     frame = open_source(str(picture), options).read()
     assert frame is not None
     assert frame.sample.second is not None

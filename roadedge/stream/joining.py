@@ -1,0 +1,173 @@
+"""From a source and what goes with it to a pairing: who says where its frames lie, and which points are fed."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib.util
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from roadedge.errors import DataError, RoadEdgeError, SourceError, UsageError
+from roadedge.georeference.camera import Camera
+from roadedge.georeference.camera_file import read_camera
+from roadedge.georeference.dji_srt import beside, read_srt
+from roadedge.georeference.lens import Lens
+from roadedge.georeference.pose import PoseTrack
+from roadedge.georeference.track_file import read_track
+from roadedge.spec import ModelSpec
+from roadedge.stream.chain import Pairs
+from roadedge.stream.feeds import Feed, FeedOptions, open_feed
+from roadedge.stream.inputs import SourceOptions
+from roadedge.stream.locate import FixedLocator, Locator, of_photos, of_rasters
+from roadedge.stream.locate_camera import CameraLocator
+from roadedge.stream.opening import centred, goes_with_files, images_of, scheme_of
+from roadedge.stream.sources import Frame, ImageFiles, Second, Source, output_names
+from roadedge.stream.synchronisation import FeedPairing, Pairing, SourcePairing
+from roadedge.stream.video import VideoFile
+from roadedge.trajectory.plane import LocalPlane
+
+Tell = Callable[[str], None]
+RASTER_SUFFIXES = (".tif", ".tiff")
+BRINGS_ITS_OWN = ("synth", "ortho")  # sources whose frames have a place and points already
+
+
+def open_pairing(text: str, source: Source, options: SourceOptions, tell: Tell) -> Pairs | None:
+    """What gives the frames of a source their places and points; None where the source brings all there is.
+
+    Raises:
+        UsageError: points or a camera that do not go with the source.
+        SourceError, DataError, MissingExtraError: what they need cannot be read.
+    """
+    if scheme_of(text) in BRINGS_ITS_OWN:
+        if options.camera or options.telemetry or options.centre:
+            raise UsageError(f"the frames of {text} have a place; leave --camera, --telemetry and --centre out")
+        if not options.trajectories:
+            return None
+        fleet = text.rpartition("@")[2].partition("?")[0]  # a flight's own points are one feed among the others
+        feeds = _open_feeds(dataclasses.replace(options, trajectories=(f"replay:{fleet}", *options.trajectories)))
+        return _joined(feeds, source, None, options, brings=True)
+    by_file = goes_with_files(text, options)
+    locator = _locator(text, source, options, needed=bool(options.trajectories) and not by_file, tell=tell)
+    if by_file or not options.trajectories:
+        return None if locator is None else _Located(SourcePairing(source, locator), locator)
+    return _joined(_open_feeds(options), source, locator, options)
+
+
+class _Located:
+    """A pairing and the locator that it asks, described together."""
+
+    def __init__(self, pairing: Pairing, locator: Locator | None, adds: Source | None = None) -> None:
+        self._pairing, self._locator, self._adds = pairing, locator, adds
+
+    def place(self, frame: Frame) -> Frame:
+        return self._pairing.place(frame)
+
+    def second(self, frame: Frame, spec: ModelSpec) -> Second:
+        return self._pairing.second(frame, spec)
+
+    def describe(self) -> dict[str, Any]:
+        found = self._pairing.describe()
+        return found if self._locator is None else {**found, "place": self._locator.describe()}
+
+    def close(self) -> None:
+        self._pairing.close()
+
+
+def _joined(
+    feeds: list[Feed], source: Source, locator: Locator | None, options: SourceOptions, brings: bool = False
+) -> Pairs:
+    if locator is None and not brings:
+        lost = [feed for feed in feeds if feed.crs not in ("", "pixel")]
+        if lost:
+            for feed in feeds:
+                feed.close()
+            raise DataError(
+                f"{lost[0].name} holds points in {lost[0].crs!r}, and where the frames lie on the ground is not known; "
+                "say it with --centre LON,LAT and --gsd, --camera, --telemetry or a georeferenced image, or give "
+                "points in pixels (columns x, y)"
+            )
+    plane = None if locator is None else locator.plane
+    pairing = FeedPairing(feeds, source, locator, plane, options.tolerance_s, options.offset_s, options.window_s)
+    return _Located(pairing, locator)
+
+
+def _open_feeds(options: SourceOptions) -> list[Feed]:
+    feeds: list[Feed] = []
+    try:
+        for text in options.trajectories:
+            feeds.append(open_feed(text, FeedOptions(options.points_crs, options.datum)))
+    except RoadEdgeError:
+        for feed in feeds:
+            feed.close()
+        raise
+    return feeds
+
+
+def _locator(text: str, source: Source, options: SourceOptions, needed: bool, tell: Tell) -> Locator | None:
+    """Who says where the frames lie, by what the user gave, else by what lies beside or inside the files."""
+    if options.centre is not None:
+        if isinstance(source, ImageFiles):
+            return None if not needed else FixedLocator(partial(centred, options), LocalPlane(*options.centre))
+        return FixedLocator(partial(centred, options), LocalPlane(*options.centre))
+    camera = None if options.camera is None else read_camera(options.camera)
+    if options.telemetry is not None or camera is not None:
+        return _by_camera(text, source, options, camera)
+    if isinstance(source, VideoFile):
+        found = beside(source.path)
+        if found is None:
+            return None
+        tell(f"the places of the frames come from {found.name}")
+        return _by_camera(text, source, options, None, found)
+    if isinstance(source, ImageFiles) and options.gsd_m is None:
+        return _by_tags(images_of(text), needed, tell)
+    return None
+
+
+def _by_camera(
+    text: str, source: Source, options: SourceOptions, camera: Camera | None, telemetry: Path | None = None
+) -> CameraLocator:
+    telemetry = telemetry or options.telemetry
+    if telemetry is None and isinstance(source, VideoFile):
+        telemetry = beside(source.path)
+    track, lens, notices = (None, None, ()) if telemetry is None else _track(telemetry, options)
+    offset_s = options.offset_s
+    if track is not None and track.epoch_s is not None:
+        if source.epoch_s is None:  # the telemetry knows what time it was: so does the film now
+            source.epoch_s = track.epoch_s + offset_s
+        elif telemetry is not None and telemetry.suffix.lower() != ".srt":  # subtitles count as their film does
+            offset_s += source.epoch_s - track.epoch_s
+    locator = CameraLocator(track, lens, camera, None, offset_s)
+    locator.notices = (*locator.notices, *notices)
+    return locator
+
+
+def _track(path: Path, options: SourceOptions) -> tuple[PoseTrack, Lens | None, tuple[str, ...]]:
+    path = path.expanduser()
+    if not path.is_file():
+        raise SourceError(f"there is no telemetry {path}")
+    if path.suffix.lower() == ".srt":
+        subtitles = read_srt(path)
+        return subtitles.track, subtitles.lens, subtitles.track.notices
+    track = read_track(path, crs=options.points_crs)
+    return track, None, track.notices
+
+
+def _by_tags(images: list[Path], needed: bool, tell: Tell) -> Locator | None:
+    """Photos by their EXIF and XMP, rasters by their geotransform; None where they say nothing."""
+    names = output_names(images)
+    if any(path.suffix.lower() in RASTER_SUFFIXES for path in images):
+        if not needed and importlib.util.find_spec("rasterio") is None:
+            tell("where TIFF images lie is not looked up: that needs rasterio, pip install 'roadedge[geo]'")
+            return None
+        try:
+            return of_rasters(images, names)
+        except DataError:
+            if needed:
+                raise
+            return None
+    located = of_photos(images, names)
+    if located is not None:
+        tell(f"the places of the images come from their own tags ({located.describe()['kind']})")
+    return located

@@ -1,0 +1,128 @@
+"""What gives frames their places and points, from what stands on the command line."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from roadedge.errors import DataError, SourceError, UsageError
+from roadedge.imagery import write_png
+from roadedge.spec import ModelSpec
+from roadedge.stream.inputs import SourceOptions, live_options, parse_seconds
+from roadedge.stream.joining import open_pairing
+from roadedge.stream.opening import open_source
+from roadedge.trajectory.plane import LocalPlane
+
+SPEC = ModelSpec("fake", gsd_m=None, gsd_band_m=None)
+LON, LAT = -87.65, 41.87
+
+
+def paired(text: str, options: SourceOptions) -> tuple[Any, Any]:
+    source = open_source(text, options)
+    return source, open_pairing(text, source, options, lambda line: None)
+
+
+def lonlat_points(path: Path, metres: list[tuple[float, float]]) -> Path:
+    rows = LocalPlane(LON, LAT).to_lonlat(np.array(metres))
+    path.write_text("lon,lat,t\n" + "".join(f"{x:.8f},{y:.8f},{i}\n" for i, (x, y) in enumerate(rows)))
+    return path
+
+
+@pytest.fixture
+def picture(tmp_path: Path) -> Path:
+    write_png(tmp_path / "a.png", np.full((64, 64, 3), 120, np.uint8))
+    return tmp_path / "a.png"
+
+
+def test_points_of_one_image_in_its_own_pixels_need_no_pairing(picture: Path) -> None:
+    (picture.parent / "a.csv").write_text("x,y\n1,2\n")
+    source, pairing = paired(str(picture), SourceOptions((str(picture.parent / "a.csv"),)))
+    assert pairing is None
+    frame = source.read()
+    assert frame is not None
+    assert frame.sample.second.shape == (1, 2)
+
+
+def test_a_prior_and_a_replay_are_fed_together(picture: Path) -> None:
+    here = picture.parent
+    (here / "week.csv").write_text("x,y\n10.5,10.5\n20.5,20.5\n")
+    (here / "trip.csv").write_text("x,y,t\n30.5,30.5,0\n40.5,40.5,5\n")
+    options = SourceOptions((f"prior:{here / 'week.csv'}", f"replay:{here / 'trip.csv'}"))
+    source, pairing = paired(str(picture), options)
+    frame = source.read()
+    second = pairing.second(pairing.place(frame), SPEC)
+    assert second.points == 2  # the image has no time, so nobody knows which of the trip's points belong to it
+    assert [feed["points"] for feed in pairing.describe()["feeds"]] == [2, 0]
+    pairing.close()
+
+
+def test_points_on_the_globe_fall_on_a_film_whose_camera_stands(tmp_path: Path) -> None:
+    pytest.importorskip("av")
+    from tests.stream.test_video import write_video
+
+    write_video(tmp_path / "film.mp4")
+    points = lonlat_points(tmp_path / "fleet.csv", [(0.25, 0.25), (1.25, -0.75), (500.0, 0.0)])
+    options = SourceOptions((str(points),), gsd_m=0.5, centre=(LON, LAT))
+    source, pairing = paired(str(tmp_path / "film.mp4"), options)
+    with source:
+        frame = pairing.place(source.read())
+    height, width = frame.sample.size
+    second = pairing.second(frame, SPEC)
+    assert second.points == 2
+    rows, columns = np.nonzero(second.raster == second.raster.max())
+    assert (height // 2 - 1, width // 2) in set(zip(rows.tolist(), columns.tolist(), strict=True))
+    assert pairing.describe()["place"]["kind"] == "FixedLocator"
+
+
+def test_points_on_the_globe_without_a_place_are_one_sentence(tmp_path: Path) -> None:
+    pytest.importorskip("av")
+    from tests.stream.test_video import write_video
+
+    write_video(tmp_path / "film.mp4")
+    points = lonlat_points(tmp_path / "fleet.csv", [(0.0, 0.0)])
+    with pytest.raises(DataError, match="where the frames lie on the ground is not known"):
+        paired(str(tmp_path / "film.mp4"), SourceOptions((str(points),)))
+
+
+def test_a_flight_brings_its_place_and_takes_no_camera(tmp_path: Path) -> None:
+    (tmp_path / "cam.toml").write_text("")
+    with pytest.raises(UsageError, match="have a place"):
+        paired("synth:64x64@5", SourceOptions(camera=tmp_path / "cam.toml"))
+    assert paired("synth:64x64@5", SourceOptions())[1] is None
+
+
+def test_telemetry_that_is_not_there_is_told(tmp_path: Path) -> None:
+    pytest.importorskip("av")
+    from tests.stream.test_video import write_video
+
+    write_video(tmp_path / "film.mp4")
+    with pytest.raises(SourceError, match="there is no telemetry"):
+        paired(str(tmp_path / "film.mp4"), SourceOptions(telemetry=tmp_path / "no.srt"))
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"), [("100ms", 0.1), ("1.5s", 1.5), ("2min", 120.0), ("1h", 3600.0), ("-18", -18.0)]
+)
+def test_times_are_written_with_their_unit(text: str, seconds: float) -> None:
+    assert parse_seconds("--x", text) == pytest.approx(seconds)
+
+
+def test_a_time_that_is_none_is_a_usage_error() -> None:
+    with pytest.raises(UsageError, match="--x is a time such as 100ms"):
+        parse_seconds("--x", "soon")
+    assert parse_seconds("--x", "inf") == float("inf")
+
+
+def test_reconnecting_can_be_switched_off() -> None:
+    assert live_options("2s", "0").attempts == 0
+    assert live_options("2s", "1min").give_up_s == 60.0
+
+
+def test_what_says_twice_how_much_ground_a_pixel_covers_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="give one of them"):
+        SourceOptions(gsd_m=0.5, camera=tmp_path / "cam.toml")
+    with pytest.raises(UsageError, match="leave --camera"):
+        SourceOptions(gsd_m=0.5, centre=(LON, LAT), telemetry=tmp_path / "a.srt")
