@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 from collections.abc import Callable, Sequence
 from datetime import datetime, timezone
@@ -118,7 +119,7 @@ class GeoJsonSink(Sink):
 
 def facts_of(result: Result, epoch_s: float | None) -> dict[str, Any]:
     """What is known of a frame: its name, capture time, the clock that gives it, and UTC where that is known."""
-    facts: dict[str, Any] = {"frame": result.frame.name, "capture_s": round(result.time_s, 6)}
+    facts: dict[str, Any] = {"frame": result.frame.name, "capture_s": known(result.time_s, 6)}
     facts["clock"] = result.clock or result.frame.clock or "run"
     if epoch_s is not None and result.frame.capture_s is not None:
         moment = datetime.fromtimestamp(epoch_s + result.frame.capture_s, timezone.utc)
@@ -126,15 +127,19 @@ def facts_of(result: Result, epoch_s: float | None) -> dict[str, Any]:
     return facts
 
 
+def known(value: float | None, digits: int, more: float = 0.0) -> float | None:
+    """`value` + `more`, rounded; None where it is none or no finite number, which JSON has no word for."""
+    return round(value + more, digits) if value is not None and math.isfinite(value) else None
+
+
 def features_of(lines: Sequence[RoadLine], ground: Ground, facts: dict[str, Any]) -> list[dict[str, Any]]:
     """Each road as a Feature; as two or more where a part of it lies beyond the horizon of a tilted camera."""
     features = []
     for line, stretches in zip(lines, ground.lay([line.pixels for line in lines]), strict=True):
-        confidence = None if line.confidence is None else round(line.confidence, 4)
         for stretch in stretches:
             assert stretch.lonlat is not None
-            known = {**facts, "length_m": round(stretch.length_m, 2), "confidence": confidence}
-            features.append({"type": "Feature", "geometry": geometry_of(stretch.lonlat), "properties": known})
+            said = {**facts, "length_m": known(stretch.length_m, 2), "confidence": known(line.confidence, 4)}
+            features.append({"type": "Feature", "geometry": geometry_of(stretch.lonlat), "properties": said})
     return features
 
 

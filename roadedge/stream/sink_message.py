@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from roadedge.roadgraph.trace import simplify
 from roadedge.stream.road_lines import Ground, RoadLine
-from roadedge.stream.sink_geojson import DIGITS, facts_of
+from roadedge.stream.sink_geojson import DIGITS, facts_of, known
 from roadedge.stream.sinks import Result
 
 SCHEMA = "roadedge.roads/1"
@@ -37,7 +37,8 @@ class Message:
 
     def leaving(self, now_ns: int, unix_s: float) -> bytes:
         """The whole message, as it leaves at `now_ns` of the clock that made it."""
-        age = "null" if self.age_ms is None else f"{self.age_ms + (now_ns - self.made_ns) / 1e6:.2f}"
+        age_ms = known(self.age_ms, 2, (now_ns - self.made_ns) / 1e6)
+        age = "null" if age_ms is None else f"{age_ms:.2f}"
         return self.head + f',"age_ms":{age},"sent_s":{unix_s:.3f}}}'.encode() + self.end
 
 
@@ -83,10 +84,10 @@ def _facts(result: Result, number: int, ground: Ground, epoch_s: float | None) -
     sample, second = result.frame.sample, result.second
     height, width = sample.size
     facts = {"schema": SCHEMA, "number": number, **facts_of(result, epoch_s), "width": width, "height": height}
-    facts["gsd_m"] = None if sample.gsd_m is None else float(f"{sample.gsd_m:.4g}")
-    facts["road_fraction"] = round(result.mask.road_fraction, 4)
+    facts["gsd_m"] = known(sample.gsd_m, 4)
+    facts["road_fraction"] = known(result.mask.road_fraction, 4)
     facts["points"] = None if second is None else second.points
-    facts["skew_ms"] = None if second is None or second.skew_ms is None else round(second.skew_ms, 1)
+    facts["skew_ms"] = None if second is None else known(second.skew_ms, 1)
     facts["ground"] = ground.known or None
     return facts
 
@@ -121,17 +122,17 @@ def _encoded_lines(
               "lonlat": DIGITS if tolerance_m < 1 else DIGITS - 1}  # fmt: skip
     encoded = []
     for line, pixels, stretches in zip(lines, thin, ground.lay(thin), strict=True):
-        known: dict[str, NDArray[np.float64] | None] = {"px": pixels}
+        places: dict[str, NDArray[np.float64] | None] = {"px": pixels}
         said: dict[str, Any] = {}
         if len(stretches) == 1 and len(stretches[0].metres) == len(pixels):  # else a part lies beyond the horizon
-            known |= {"metres": stretches[0].metres if ground.known == "plane" else None}
-            known |= {"lonlat": _wrapped(stretches[0].lonlat)}
-            said["length_m"] = round(stretches[0].length_m, 1)
+            places |= {"metres": stretches[0].metres if ground.known == "plane" else None}
+            places |= {"lonlat": _wrapped(stretches[0].lonlat)}
+            said["length_m"] = known(stretches[0].length_m, 1)
         for kind in kinds:
-            coordinates = known.get(kind)
+            coordinates = places.get(kind)
             if coordinates is not None:
                 said[kind] = _rounded(coordinates, digits[kind])
-        said["confidence"] = None if line.confidence is None else round(line.confidence, 2)
+        said["confidence"] = known(line.confidence, 2)
         encoded.append(json.dumps(said, separators=(",", ":"), allow_nan=False))
     return encoded
 

@@ -7,6 +7,8 @@ import time
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from roadedge.errors import DataError, MissingExtraError
 from roadedge.place import Place
@@ -46,6 +48,17 @@ def test_a_large_picture_is_traced_small_and_its_lines_lie_in_its_own_pixels(
     assert line.pixels[:, 1] == pytest.approx(np.full(len(line.pixels), height / 2), abs=height / 100 + 2)
     assert np.ptp(line.pixels[:, 0]) > 0.8 * width
     assert line.pixels[:, 0].max() <= width
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.integers(1, 40), st.integers(1, 40), st.integers(0, 99), st.sampled_from([None, 0.01, 0.5, 30.0]))
+def test_any_mask_can_be_traced(height: int, width: int, seed: int, gsd_m: float | None) -> None:
+    rng = np.random.default_rng(seed)
+    probability = (rng.random((height, width)) ** rng.integers(0, 4) * 255).astype(np.uint8)
+    for line in trace_lines(RoadMask(probability, probability >= rng.integers(0, 256)), gsd_m):
+        assert len(line.pixels) >= 2
+        assert (line.pixels >= 0).all()
+        assert (line.pixels <= [width, height]).all()
 
 
 def test_a_result_is_traced_once_for_all_sinks() -> None:

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from roadedge.place import Place
 from roadedge.stream.road_lines import RoadLine
 from roadedge.stream.sink_message import COORDINATES, SCHEMA, TOLERANCES_PX, message_of
+from roadedge.stream.sources import Second
 from roadedge.trajectory.plane import LocalPlane
 from tests.stream.results import PLANE, nadir, result
 
@@ -63,6 +64,15 @@ def test_the_age_goes_on_until_the_message_leaves() -> None:
     message = message_of(result(0, age_ms=20.0), [], 0, 1_000_000)
     assert json.loads(message.leaving(31_500_000, 5.0))["age_ms"] == 50.5
     assert json.loads(message_of(result(0, age_ms=None), [], 0, 0).leaving(9, 5.0))["age_ms"] is None
+
+
+def test_what_is_no_number_is_null() -> None:
+    odd = replace(
+        result(age_ms=float("nan")), time_s=float("inf"), second=Second(np.zeros((2, 2), np.uint8), 0, np.inf)
+    )
+    told = json.loads(message_of(odd, [RoadLine(STRAIGHT.pixels, float("nan"))], 0, 0).leaving(0, 0.0))
+    assert [told[name] for name in ("age_ms", "capture_s", "skew_ms")] == [None, None, None]
+    assert told["lines"][0]["confidence"] is None
 
 
 def crooked(count: int, vertices: int, seed: int) -> list[RoadLine]:

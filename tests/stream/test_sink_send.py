@@ -19,7 +19,10 @@ import pytest
 from roadedge.errors import OutputError, UsageError
 from roadedge.sample import RoadMask
 from roadedge.stream.road_lines import RoadLine, RoadLines
-from roadedge.stream.sink_send import DATAGRAM_BYTES, WAITING, PipeSink, UdpSink, _Way, open_send
+from roadedge.stream.sink_pipe import WAITING, PipeSink
+from roadedge.stream.sink_send import open_send, open_sends
+from roadedge.stream.sink_sender import Way
+from roadedge.stream.sink_udp import DATAGRAM_BYTES, UdpSink
 from tests.latency.hand_clock import HandClock
 from tests.stream.results import many_lines, nadir, result
 
@@ -31,8 +34,8 @@ def roads(mask: RoadMask, gsd_m: float | None) -> list[RoadLine]:
     return LINES
 
 
-def way(clock: HandClock | None = None) -> _Way:
-    return _Way(RoadLines(roads), lambda: None, clock or HandClock())
+def way(clock: HandClock | None = None) -> Way:
+    return Way(RoadLines(roads), lambda: None, clock or HandClock())
 
 
 @pytest.fixture
@@ -122,7 +125,6 @@ def test_a_network_that_is_gone_is_counted_and_the_run_goes_on(
     monkeypatch: pytest.MonkeyPatch, error: OSError, cause: str
 ) -> None:
     sink = UdpSink("127.0.0.1", 9, way())
-    sink.close()
     monkeypatch.setattr(sink, "_socket", Unreachable(error))
     for index in range(3):
         sink.write(result(index))
@@ -141,9 +143,56 @@ def test_what_is_no_consumer_is_said_with_what_would_be(to: str) -> None:
         open_send(to, RoadLines(roads))
 
 
+def test_stdout_can_be_given_once() -> None:
+    assert len(open_sends(["stdout", "udp://127.0.0.1:9", "udp://127.0.0.1:10"], RoadLines(roads))) == 3
+    with pytest.raises(UsageError, match="twice"):
+        open_sends(["stdout", "stdout?lines=px"], RoadLines(roads))
+
+
+def test_a_closed_stdout_is_exit_9() -> None:
+    command = ["bash", "-c", f'"{sys.executable}" -c "$RUN" 5 >&-']
+    ended = subprocess.run(
+        command, env={**os.environ, "RUN": RUN}, capture_output=True, text=True, cwd=ROOT, timeout=60
+    )
+    assert ended.returncode == 9, ended.stderr
+    assert "cannot write stdout" in ended.stderr
+    assert "Traceback" not in ended.stderr
+
+
+def test_a_network_that_is_not_there_when_the_run_begins_is_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_network(sink: UdpSink) -> socket.socket:
+        raise OSError(101, "Network is unreachable")
+
+    monkeypatch.setattr(UdpSink, "_open", no_network)
+    with open_send("udp://10.0.0.1:5005", RoadLines(roads)) as sink:
+        sink.write(result(0))
+    assert sink.describe()["dropped"] == {"Network is unreachable": 1}
+
+
+def test_an_ipv6_address_stands_in_brackets() -> None:
+    try:
+        listener = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM)
+        listener.bind(("::1", 0))
+    except OSError:
+        pytest.skip("no IPv6 on this machine")
+    with listener, open_send(f"udp://[::1]:{listener.getsockname()[1]}", RoadLines(roads)) as sink:
+        listener.settimeout(5)
+        sink.write(result(0))
+        assert json.loads(listener.recv(65536))["number"] == 0
+        assert "udp://[::1]:" in sink.describe()["sink"]
+
+
 def test_a_host_without_an_address_is_found_before_the_run() -> None:
     with pytest.raises(OutputError, match=r"cannot send to no-such-host\.invalid:5005"):
         open_send("udp://no-such-host.invalid:5005", RoadLines(roads))
+
+
+def pipe_sink(write: int, how: Way | None = None) -> PipeSink:
+    """It takes a copy of the descriptor with its first message, which nobody reads here; ours is closed then."""
+    sink = PipeSink(write, "stdout", how or way())
+    sink._start()
+    os.close(write)
+    return sink
 
 
 def lines_of(content: bytes) -> list[dict[str, Any]]:
@@ -153,7 +202,7 @@ def lines_of(content: bytes) -> list[dict[str, Any]]:
 
 def test_a_consumer_on_a_pipe_gets_a_line_a_frame() -> None:
     read, write = os.pipe()
-    sink = PipeSink(write, "a pipe", way())
+    sink = pipe_sink(write)
     taken = b""
     for index in range(5):
         sink.write(result(index))
@@ -172,7 +221,7 @@ def test_a_consumer_on_a_pipe_gets_a_line_a_frame() -> None:
 
 def test_a_consumer_that_does_not_read_costs_neither_time_nor_memory() -> None:
     read, write = os.pipe()
-    sink = PipeSink(write, "a pipe", way())
+    sink = pipe_sink(write)
     begin = time.monotonic()
     for index in range(500):
         sink.write(result(index))
@@ -191,7 +240,7 @@ def test_a_consumer_that_does_not_read_costs_neither_time_nor_memory() -> None:
 def test_a_slow_consumer_gets_whole_lines_the_newest_first_and_true_ages() -> None:
     read, write = os.pipe()
     clock = HandClock()
-    sink = PipeSink(write, "a pipe", way(clock))
+    sink = pipe_sink(write, way(clock))
     for index in range(300):
         sink.write(result(index))
     deadline = time.monotonic() + 5
@@ -221,7 +270,7 @@ def write_for_a_while(sink: PipeSink) -> None:
 
 def test_a_consumer_that_closes_its_end_ends_the_run_with_one_sentence() -> None:
     read, write = os.pipe()
-    sink = PipeSink(write, "stdout", way())
+    sink = pipe_sink(write)
     os.close(read)
     with pytest.raises(OutputError, match="the consumer of stdout closed its end after 0 messages; the run ends"):
         write_for_a_while(sink)
@@ -231,7 +280,7 @@ def test_a_consumer_that_closes_its_end_ends_the_run_with_one_sentence() -> None
 
 def test_a_consumer_that_goes_after_the_last_frame_is_no_error() -> None:
     read, write = os.pipe()
-    sink = PipeSink(write, "stdout", way())
+    sink = pipe_sink(write)
     os.close(read)
     with sink:
         sink.write(result(0))
@@ -241,7 +290,7 @@ def test_a_consumer_that_goes_after_the_last_frame_is_no_error() -> None:
 def test_a_pipe_that_was_made_nonblocking_by_another_process_still_works() -> None:
     read, write = os.pipe()
     os.set_blocking(write, False)
-    sink = PipeSink(write, "a pipe", way())
+    sink = pipe_sink(write)
     for index in range(60):  # more than the pipe holds
         sink.write(result(index))
     taken = b""
@@ -256,7 +305,10 @@ RUN = """
 import os, sys, time
 from roadedge.errors import RoadEdgeError
 from roadedge.stream.road_lines import RoadLines
-from roadedge.stream.sink_send import open_send
+from roadedge.stream.sink_pipe import WAITING, PipeSink
+from roadedge.stream.sink_send import open_send, open_sends
+from roadedge.stream.sink_sender import Way
+from roadedge.stream.sink_udp import DATAGRAM_BYTES, UdpSink
 from tests.stream.results import many_lines, nadir, result
 
 lines, count = many_lines(60), int(sys.argv[1])
@@ -318,7 +370,7 @@ def test_stdout_may_be_a_file(tmp_path: Path) -> None:
     assert ended.returncode == 0
     assert lines_of((tmp_path / "a.jsonl").read_bytes())[-1]["number"] == 19
     with (tmp_path / "b.jsonl").open("wb") as file:
-        sink = PipeSink(os.dup(file.fileno()), "stdout", way())
+        sink = PipeSink(file.fileno(), "stdout", way())
         for index in range(5):
             sink.write(result(index))
         sink.close()
@@ -327,7 +379,7 @@ def test_stdout_may_be_a_file(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full on this system")
 def test_a_disk_behind_stdout_that_is_full_is_exit_9() -> None:
-    sink = PipeSink(os.open("/dev/full", os.O_WRONLY), "stdout", way())
+    sink = pipe_sink(os.open("/dev/full", os.O_WRONLY))
     with pytest.raises(OutputError, match="cannot write stdout: the disk is full"):
         write_for_a_while(sink)
     sink.close()
@@ -336,7 +388,7 @@ def test_a_disk_behind_stdout_that_is_full_is_exit_9() -> None:
 
 def test_crooked_roads_do_not_take_long_to_fit() -> None:
     lines = many_lines(400, 60)
-    sink = UdpSink("127.0.0.1", 9, _Way(RoadLines(lambda mask, gsd_m: lines), lambda: None, HandClock()))
+    sink = UdpSink("127.0.0.1", 9, Way(RoadLines(lambda mask, gsd_m: lines), lambda: None, HandClock()))
     begin = time.monotonic()
     sink.write(result(0, nadir()))
     assert time.monotonic() - begin < 2
