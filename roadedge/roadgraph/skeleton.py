@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from roadedge.errors import MissingExtraError, ShapeError
 from roadedge.sample import check_shape
 
-_OBLIQUE = 4.0  # a road leaves the picture where its cut is at most this many half widths long: down to 30 degrees
+_OBLIQUE = 2.0  # a road leaves the picture where its cut is at most this many widths long: down to 30 degrees
 _MOST_PADDING = 64
 _RIM = 4  # drawn masks, and networks that learnt from them, often end up to three pixels before the border
 _WHOLE = 0.75  # a row that keeps less than this of a road's cut is where it was cut off
@@ -61,11 +61,15 @@ def clean(mask: NDArray[np.bool_], least_area: float, least_hole: float) -> NDAr
     return mask
 
 
-def skeletonize(mask: NDArray[np.bool_]) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+def skeletonize(mask: NDArray[np.bool_], wide: NDArray[np.float32]) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
     """The skeleton by Zhang and Suen's thinning, and which of its pixels leave the picture.
 
     Roads that cross the border are carried on beyond it before thinning, so that the skeleton reaches the border where
     the road does and does not fork there. Roads that run along the border are not.
+
+    Args:
+        mask: (H, W) bool.
+        wide: `widths(mask)`.
 
     Returns:
         (H, W) bool skeleton, and (H, W) bool: its pixels on the border by which a road leaves.
@@ -83,7 +87,7 @@ def skeletonize(mask: NDArray[np.bool_]) -> tuple[NDArray[np.bool_], NDArray[np.
     height, width = mask.shape
     if not mask.any():
         return np.zeros_like(mask), np.zeros_like(mask)
-    padded, leaves, padding = _carry_on(mask)
+    padded, leaves, padding = _carry_on(mask, wide)
     thin: NDArray[np.bool_] = morphology.skeletonize(padded)  # type: ignore[no-untyped-call]
     skeleton = np.ascontiguousarray(thin[padding : padding + height, padding : padding + width])
     return skeleton, leaves & skeleton
@@ -111,14 +115,15 @@ def _pieces(mask: NDArray[np.bool_], least: float, connectivity: int, spare_bord
     if spare_border:
         for side in (label[0], label[-1], label[:, 0], label[:, -1]):
             small[side] = False
+    if not small.any():
+        return np.zeros_like(mask)
     return np.asarray(small[label], np.bool_)
 
 
-def _carry_on(mask: NDArray[np.bool_]) -> tuple[NDArray[np.bool_], NDArray[np.bool_], int]:
+def _carry_on(mask: NDArray[np.bool_], wide: NDArray[np.float32]) -> tuple[NDArray[np.bool_], NDArray[np.bool_], int]:
     """The mask with a margin, into which the roads run that leave; where on the border they do; the margin's width."""
     rim = min(_RIM, (min(mask.shape) - 1) // 4)
-    half = widths(mask) / np.float32(2)
-    runs = [_crossings(side[rim], near[rim:]) for side, near in zip(_turned(mask), _turned(half), strict=True)]
+    runs = [_crossings(side[rim], near[rim:]) for side, near in zip(_turned(mask), _turned(wide), strict=True)]
     longest = max((stop - start for side in runs for start, stop in side), default=0)
     padding = min(longest // 2 + 3, _MOST_PADDING)  # the thinning of the far end stays outside the picture
     padded, leaves = np.pad(mask, padding), np.zeros_like(mask)
@@ -150,15 +155,15 @@ def _turned(array: NDArray[Any]) -> tuple[NDArray[Any], ...]:
     return array, array[::-1], array.T, array.T[::-1]
 
 
-def _crossings(side: NDArray[np.bool_], half: NDArray[np.float32]) -> list[tuple[int, int]]:
+def _crossings(side: NDArray[np.bool_], wide: NDArray[np.float32]) -> list[tuple[int, int]]:
     """Runs of road on a line along the border, as (start, stop), that cut through a road and are not its flank.
 
-    `half` are half widths of road from that line inwards.
+    `wide` are widths of road from that line inwards.
     """
     found = []
     for start, stop in _runs(side):
         length = stop - start
-        inside = half[: length + 1, max(start - length, 0) : stop + length]
+        inside = wide[: length + 1, max(start - length, 0) : stop + length]
         if length <= _OBLIQUE * float(inside.max()) + 1:
             found.append((start, stop))
     return found

@@ -83,9 +83,9 @@ def trace(
     pixel_m = gsd_m or NOMINAL_GSD_M
     mask = hysteresis(road, options.threshold, options.low_threshold)
     mask = clean(mask, options.least_area_m2 / pixel_m**2, options.least_hole_m2 / pixel_m**2)
-    skeleton, leaving = skeletonize(mask)
-    pixels = trace_skeleton(skeleton)
     wide = widths(mask)
+    skeleton, leaving = skeletonize(mask, wide)
+    pixels = trace_skeleton(skeleton)
     width = wide[pixels.rows, pixels.columns]
     network = _network(pixels, wide / np.float32(2), leaving)
     network.prune(options.spur_m / pixel_m)
