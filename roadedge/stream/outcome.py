@@ -8,7 +8,7 @@ from typing import Any
 
 from roadedge.atomic import write_json
 from roadedge.environment import environment
-from roadedge.errors import DataError, PartialFailureError, RunInvalidError
+from roadedge.errors import DataError, NonFiniteError, PartialFailureError, RoadEdgeError, RunInvalidError
 from roadedge.latency.drift import infer_drift
 from roadedge.latency.machine import MachineWatch
 from roadedge.latency.profile import Profile, profile_of
@@ -85,6 +85,7 @@ def conclude(
     load_ms: float,
     facts: dict[str, Any],
     machine: MachineWatch | None,
+    error: RoadEdgeError | None = None,
 ) -> InferResult:
     """Sum up a run and write its files.
 
@@ -95,6 +96,7 @@ def conclude(
         load_ms: how long loading the model took.
         facts: `source`, `runner`, `model`, `machine_load_before` and what else goes into metrics.json.
         machine: that watched the run, None where nothing is to be profiled: then there is no report.
+        error: that ended the run, None where none did.
 
     Raises:
         OutputError: a file cannot be written.
@@ -111,6 +113,7 @@ def conclude(
         accuracy_known=facts["model"]["accuracy"] is not None,
         machine_load=facts["machine_load_before"],
         throttled=None if machine is None else machine.throttled(),
+        non_finite=int(isinstance(error, NonFiniteError)),
         infer_drift=infer_drift(run.records, profile.warmup.frames),
         rss_slope_mb_per_min=None if machine is None else facts["machine"]["rss_slope_mb_per_min"],
     )

@@ -97,7 +97,7 @@ def infer(options: InferOptions, tell: Tell = lambda text: None, clock: Clock | 
             "sinks": [sink.describe() for sink in sinks],
         }
         try:
-            result = conclude(options, pipeline, folder, load_ms, facts, machine)
+            result = conclude(options, pipeline, folder, load_ms, facts, machine, error)
         except OutputError:
             if error is not None:  # a full disk: the first word about it is the one that counts
                 raise error from None
