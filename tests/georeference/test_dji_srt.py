@@ -115,8 +115,8 @@ def test_four_digits_are_a_larger_uncertainty_than_six(tmp_path: Path) -> None:
 
 
 def test_zoom_and_equivalent_in_tenths_are_understood(tmp_path: Path) -> None:
-    row = "1\n00:00:00,000 --> 00:00:01,000\n[focal_len : 240] [dzoom_ratio: 20000, delta:0] [latitude: 45] [longitude: 7]"
-    lens = read_srt(written(tmp_path, row)).lens
+    row = "[focal_len : 240] [dzoom_ratio: 20000, delta:0] [latitude: 45] [longitude: 7]"
+    lens = read_srt(written(tmp_path, f"1\n00:00:00,000 --> 00:00:01,000\n{row}")).lens
     assert (lens.equivalent_mm, lens.zoom) == (24.0, 2.0)
 
 

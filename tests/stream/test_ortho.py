@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ pytest.importorskip("gpxpy", reason="gpxpy is not installed (extra points)")
 EAST, NORTH = 500_000.0, 4_649_776.0  # on the central meridian of UTM 16, where grid north is north; 42 degrees
 CRS = "EPSG:32616"
 SIDE = 400
+Way = Sequence[tuple[float, float, float]]  # seconds, metres east and north of the scene's middle
 
 
 def scene(folder: Path, name: str = "scene.tif", crs: str | None = CRS, gsd_m: float = 1.0, **more: Any) -> Path:
@@ -46,7 +48,7 @@ def lonlat(east: float, north: float) -> tuple[float, float]:
     return lon, lat
 
 
-def gpx(folder: Path, *ways: list[tuple[float, float, float]], times: bool = True) -> Path:
+def gpx(folder: Path, *ways: Way, times: bool = True) -> Path:
     """Each way is rows of seconds, metres east and north of the scene's middle."""
     parts = []
     for way in ways:
@@ -63,11 +65,11 @@ def gpx(folder: Path, *ways: list[tuple[float, float, float]], times: bool = Tru
     return path
 
 
-def eastward(seconds: int = 20, north: float = 0.0) -> list[tuple[float, float, float]]:
+def eastward(seconds: int = 20, north: float = 0.0) -> Way:
     return [(t, -50 + 5.0 * t, north) for t in range(seconds + 1)]
 
 
-def opened(folder: Path, options: str = "", *ways: list[tuple[float, float, float]]) -> Ortho:
+def opened(folder: Path, options: str = "", *ways: Way) -> Ortho:
     return open_ortho(f"ortho:{scene(folder)}@{gpx(folder, *(ways or (eastward(),)))}{options}")
 
 

@@ -1,0 +1,114 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from roadedge.data.city import City
+from roadedge.errors import DataError
+from roadedge.georeference.heading import check_heading, check_photos
+from roadedge.place import Place
+
+SIZE = (256, 320)
+GSD_M = 0.5
+
+
+@pytest.fixture(scope="module")
+def ground() -> NDArray[np.uint8]:
+    return City(16, GSD_M).window(0, 0, 900, 500).image
+
+
+def flown(
+    ground: NDArray[np.uint8], count: int = 7, step_px: int = 40
+) -> tuple[list[NDArray[np.uint8]], NDArray[np.float64]]:
+    """North-up images on a way to the east, and positions."""
+    corners = [(step_px * index, 100) for index in range(count)]
+    images = [np.ascontiguousarray(ground[y : y + SIZE[0], x : x + SIZE[1]]) for x, y in corners]
+    return images, np.array([[(x + SIZE[1] / 2) * GSD_M, -(y + SIZE[0] / 2) * GSD_M] for x, y in corners])
+
+
+def tagged(positions: NDArray[np.float64], yaws: list[float], gsd_m: float = GSD_M) -> list[Place]:
+    return [Place.nadir((e, n), gsd_m, SIZE, yaw) for (e, n), yaw in zip(positions.tolist(), yaws, strict=True)]
+
+
+NAMES = [f"{index:03d}" for index in range(12)]
+
+
+def test_true_headings_are_ok_and_the_scale_is_one(ground: NDArray[np.uint8]) -> None:
+    images, positions = flown(ground)
+    report = check_heading(images, tagged(positions, [0.0] * 7), positions, NAMES[:7])
+    assert report.flagged == ()
+    assert report.sentences() == []
+    assert report.scale == pytest.approx(1, abs=0.01)
+    assert max(abs(image.error_deg or 0) for image in report.images) < 1
+
+
+def test_reversed_tags_are_flagged_and_no_other(ground: NDArray[np.uint8]) -> None:
+    images, positions = flown(ground)
+    report = check_heading(images, tagged(positions, [0.0] * 4 + [180.0] * 3), positions, NAMES[:7])
+    assert report.flagged == ("004", "005", "006")
+    assert {image.verdict for image in report.images[4:]} == {"reversed"}
+    assert "3 images lie about 180 degrees from their yaw tag" in report.sentences()[0]
+
+
+def test_the_error_is_how_far_clockwise_the_tag_lies(ground: NDArray[np.uint8]) -> None:
+    images, positions = flown(ground)
+    report = check_heading(images, tagged(positions, [50.0] * 7), positions, NAMES[:7])
+    assert [image.verdict for image in report.images] == ["wrong"] * 7
+    assert report.images[3].error_deg == pytest.approx(50, abs=1)
+
+
+def test_a_yaw_that_drifts_is_seen_before_any_image_is_wrong(ground: NDArray[np.uint8]) -> None:
+    images, positions = flown(ground, 12, 30)
+    report = check_heading(images, tagged(positions, np.linspace(-12, 13, 12).tolist()), positions, NAMES)
+    assert report.flagged == ()
+    assert report.drifts
+    assert report.drift_deg == pytest.approx(25, abs=4)
+    assert "drifts" in report.sentences()[0]
+
+
+def test_a_wrong_height_shows_as_scale(ground: NDArray[np.uint8]) -> None:
+    images, positions = flown(ground)
+    report = check_heading(images, tagged(positions, [0.0] * 7, 1.1 * GSD_M), positions, NAMES[:7])
+    assert report.scale == pytest.approx(1.1, abs=0.01)
+
+
+def test_images_without_texture_or_way_tell_nothing(ground: NDArray[np.uint8]) -> None:
+    images, positions = flown(ground, 3)
+    flat = [np.full_like(image, 90) for image in images]
+    report = check_heading(flat, tagged(positions, [180.0] * 3), positions, NAMES[:3])
+    assert {image.verdict for image in report.images} == {"unknown"}
+    assert "3 of 3 images do not tell" in report.sentences()[0]
+    still = check_heading(
+        [images[0]] * 3, tagged(positions[:1].repeat(3, 0), [180.0] * 3), positions[:1].repeat(3, 0), NAMES[:3]
+    )
+    assert still.flagged == ()
+
+
+def test_images_of_different_ground_tell_nothing() -> None:
+    random = np.random.default_rng(5)
+    images = [random.integers(0, 256, (*SIZE, 3)).astype(np.uint8) for _ in range(3)]
+    positions = np.array([[0.0, 0], [20, 0], [40, 0]])
+    report = check_heading(images, tagged(positions, [0.0] * 3), positions, NAMES[:3])
+    assert {image.verdict for image in report.images} == {"unknown"}
+
+
+def test_one_image_or_lists_that_do_not_go_together_are_refused(ground: NDArray[np.uint8]) -> None:
+    images, positions = flown(ground, 2)
+    with pytest.raises(DataError, match="give two or more"):
+        check_heading(images[:1], tagged(positions[:1], [0.0]), positions[:1], NAMES[:1])
+    with pytest.raises(DataError, match="one of each an image"):
+        check_heading(images, tagged(positions, [0.0, 0.0]), positions, NAMES[:1])
+    with pytest.raises(DataError, match="got none"):
+        check_photos([])
+
+
+def test_real_photos_whose_tags_are_reversed(real_data: Path) -> None:
+    paths = sorted((real_data / "drone" / "photos_half").glob("*.JPG"))
+    report = check_photos(paths)
+    assert report.flagged == tuple(f"DJI_{number:04d}" for number in range(24, 30))
+    assert {image.verdict for image in report.images if image.name not in report.flagged} == {"ok"}
+    assert report.scale == pytest.approx(1.07, abs=0.03)  # the ground lies lower than the take-off point, or the lens
+    assert not report.drifts
