@@ -223,7 +223,7 @@ def test_a_consumer_that_does_not_read_costs_neither_time_nor_memory() -> None:
     read, write = os.pipe()
     sink = pipe_sink(write)
     begin = time.monotonic()
-    for index in range(500):
+    for index in range(200):
         sink.write(result(index))
         assert len(sink._waiting) <= WAITING
     assert time.monotonic() - begin < 10
@@ -231,9 +231,9 @@ def test_a_consumer_that_does_not_read_costs_neither_time_nor_memory() -> None:
     sink.close()
     assert time.monotonic() - begin < 5
     facts = sink.describe()
-    assert facts["made"] == 500
-    assert facts["frames"] + facts["dropped"]["consumer too slow"] == 500
-    assert facts["dropped"]["consumer too slow"] > 400
+    assert facts["made"] == 200
+    assert facts["frames"] + facts["dropped"]["consumer too slow"] == 200
+    assert facts["dropped"]["consumer too slow"] > 150
     os.close(read)
 
 
