@@ -29,5 +29,7 @@ ENV PATH=/opt/roadedge/bin:$PATH \
     PYTHONUNBUFFERED=1
 USER 1000
 WORKDIR /data
+# As Ctrl-C: the run ends in order, with its partial results.
+STOPSIGNAL SIGINT
 ENTRYPOINT ["roadedge"]
 CMD ["doctor"]

@@ -33,5 +33,7 @@ RUN pip install --no-cache-dir -r /tmp/jetpack6.txt \
     && python -c "import cv2; print(cv2.__version__, cv2.__file__); assert not cv2.__file__.startswith('/opt/roadedge')"
 USER 1000
 WORKDIR /data
+# As Ctrl-C: the run ends in order, with its partial results.
+STOPSIGNAL SIGINT
 ENTRYPOINT ["roadedge"]
 CMD ["doctor"]

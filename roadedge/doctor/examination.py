@@ -58,7 +58,7 @@ class Examination:
                 told += ["", section] if told else [section]
             told.append(f"{MARKS[finding.state]}{finding.name:<{width}}  {finding.value}")
             if finding.advice:
-                told.append(f"  {'':<{width}}  → {finding.advice}")
+                told.append(f"  {'':<{width}}  -> {finding.advice}")
         return told
 
     def show(self) -> None:

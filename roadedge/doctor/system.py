@@ -11,6 +11,8 @@ from pathlib import Path
 from roadedge import __version__
 from roadedge.doctor.finding import NOTE, OK, WARNING, Finding
 from roadedge.environment import processor, usable_cpus
+from roadedge.latency.clock import HostClock
+from roadedge.latency.machine import MachineWatch
 from roadedge.latency.machine_cgroup import cgroup_folders, quota_cpus
 from roadedge.latency.machine_clocks import clock_state
 from roadedge.latency.machine_linux import memory_mb
@@ -32,7 +34,7 @@ def system_findings(root: Path = Path("/"), folder: Path | None = None) -> Itera
     yield _python()
     yield _processor(root)
     yield _memory(root)
-    yield _disk(folder or Path.cwd())
+    yield _disk(folder or Path())
     yield _watched(root)
     state = clock_state(root)
     advice = "; ".join(state.commands) if state.commands and state.locked is not True else None
@@ -49,9 +51,9 @@ def system_findings(root: Path = Path("/"), folder: Path | None = None) -> Itera
 def _watched(root: Path) -> Finding:
     readers, absent = default_readers(root)
     names = [reader.name for reader in readers]
+    with MachineWatch(HostClock(), readers=readers) as watch:
+        watch.sample()
     seeing = [reader.name for reader in readers if reader.sees_throttle]
-    for reader in readers:
-        reader.close()
     throttling = f"throttling by {', '.join(seeing)}" if seeing else "the hardware's throttling cannot be seen here"
     detail = {"read": names, "absent": absent, "sees_throttle": seeing}
     return Finding(SECTION, "sensors", f"{', '.join(names) or 'none'}; {throttling}", detail=detail)
@@ -104,7 +106,7 @@ def _memory(root: Path) -> Finding:
 
 def _disk(folder: Path) -> Finding:
     try:
-        usage = shutil.disk_usage(folder)
+        usage, folder = shutil.disk_usage(folder), folder.resolve()
     except OSError as error:
         return Finding(SECTION, "disk", f"{folder}: {error.strerror}", WARNING)
     free_mb, total_mb = usage.free / 2**20, usage.total / 2**20
@@ -112,10 +114,10 @@ def _disk(folder: Path) -> Finding:
     return Finding(
         SECTION,
         "disk",
-        f"{_gib(free_mb)} of {_gib(total_mb)} GiB free in {folder.resolve()}",
+        f"{_gib(free_mb)} of {_gib(total_mb)} GiB free in {folder}",
         WARNING if little else OK,
         "videos and engines need room: free some, or give -o another disk" if little else None,
-        {"folder": str(folder.resolve()), "free_mb": round(free_mb, 1), "total_mb": round(total_mb, 1)},
+        {"folder": str(folder), "free_mb": round(free_mb, 1), "total_mb": round(total_mb, 1)},
     )
 
 

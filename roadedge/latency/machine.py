@@ -86,7 +86,10 @@ class MachineWatch:
                 return
         self.sample()
         for reader in self._readers:
-            reader.close()
+            try:
+                reader.close()
+            except Exception as fault:  # a sensor that cannot be closed must not cost the results of the run
+                self._note(reader.name, reason(fault))
 
     @property
     def samples(self) -> Sequence[MachineSample]:
@@ -118,7 +121,8 @@ class MachineWatch:
             reading = self._ask(reader, at_s)
             values = reading.values | values  # the first who knows a value is believed
             throttle += reading.throttle
-            self._facts.update(reading.facts)
+            with self._lock:
+                self._facts.update(reading.facts)
             for what, why in reading.failed.items():
                 self._note(what, why)
         for key in [key for key, value in values.items() if not math.isfinite(value)]:

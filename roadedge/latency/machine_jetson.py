@@ -177,7 +177,7 @@ def jetson_gpu(root: Path) -> Path | None:
 class OverCurrentReader:
     """Over-current and under-voltage events, each of which makes the module slow itself down for a moment."""
 
-    name, sees_throttle = "over-current events", True
+    name, sees_throttle = "over-current events", False  # until a counter could be read
 
     def __init__(self, root: Path) -> None:
         self._counters = sorted((root / "sys/class/hwmon").glob("hwmon*/oc*_event_cnt"))
@@ -198,6 +198,7 @@ class OverCurrentReader:
                 failed[path.name] = reason(error)
                 continue
             values[f"{name}_events"] = count
+            self.sees_throttle = True
             if count > self._before.get(name, count):
                 events.append(f"{OVER_CURRENT.get(name, name)} event")
             self._before[name] = count

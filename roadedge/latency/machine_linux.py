@@ -163,7 +163,7 @@ def cpu_policies(root: Path) -> list[Path]:
 class ThermalReader:
     """Temperatures of all zones; `temp_c` is the hottest. Cooling devices that slow something down are throttling."""
 
-    name = "thermal"
+    name, sees_throttle = "thermal", False  # until a cooling device that slows something down could be read
 
     def __init__(self, root: Path) -> None:
         thermal = root / "sys/class/thermal"
@@ -175,7 +175,6 @@ class ThermalReader:
         ]
         coolers = [(text_or_none(path / "type") or "", path) for path in folders(thermal, "cooling_device*")]
         self._coolers = [(kind, path / "cur_state") for kind, path in coolers if SLOWING.match(kind)]
-        self.sees_throttle = bool(self._coolers)
         if not self._zones and not self._sensors and not self._coolers:
             raise AbsentError("no thermal zone in /sys/class/thermal")
 
@@ -196,11 +195,23 @@ class ThermalReader:
                 failed[f"temperature {name}"] = f"{celsius:g} °C is no temperature of a part that is on"
         if values:
             values["temp_c"] = max(values.values())
-        slowed = [f"{kind} is slowing down" for kind, state in self._coolers if (number_or_none(state) or 0) > 0]
-        return Reading(values, tuple(dict.fromkeys(slowed)), failed=failed)
+        return Reading(values, self._slowed(failed), failed=failed)
 
     def close(self) -> None:
         """Nothing is held open."""
+
+    def _slowed(self, failed: dict[str, str]) -> tuple[str, ...]:
+        slowed = []
+        for kind, path in self._coolers:
+            try:
+                state = number_of(path)
+            except (OSError, ValueError) as error:
+                failed[f"cooling {kind}"] = reason(error)
+                continue
+            self.sees_throttle = True
+            if state > 0:
+                slowed.append(f"{kind} is slowing down")
+        return tuple(dict.fromkeys(slowed))
 
     def _temperatures(self) -> list[tuple[Path, str]]:
         zones = [(zone / "temp", text_or_none(zone / "type") or zone.name) for zone in self._zones]
@@ -210,24 +221,30 @@ class ThermalReader:
 class ThrottleCountReader:
     """Intel's counters of how often cores and package were slowed down for their heat."""
 
-    name, sees_throttle = "throttle counters", True
+    name, sees_throttle = "throttle counters", False  # until a counter could be read
 
     def __init__(self, root: Path) -> None:
         cpus = root / "sys/devices/system/cpu"
         self._counters = sorted(cpus.glob("cpu[0-9]*/thermal_throttle/*_throttle_count"))
         if not self._counters:
             raise AbsentError("no thermal_throttle counters: this processor does not show when it slows down for heat")
-        self._before: dict[str, float] | None = None
+        self._before: dict[Path, float] = {}
 
     def read(self, at_s: float) -> Reading:
         """What rose since the look before."""
-        now: dict[str, float] = {}
-        for counter in self._counters:
-            kind = counter.name.removesuffix("_throttle_count")
-            now[kind] = now.get(kind, 0.0) + (number_or_none(counter) or 0.0)
-        before, self._before = self._before, now
-        rose = [kind for kind, count in now.items() if before is not None and count > before.get(kind, count)]
-        return Reading(throttle=tuple(f"processor {kind} too hot" for kind in rose))
+        rose: dict[str, None] = {}
+        failed: dict[str, str] = {}
+        for path in self._counters:
+            try:
+                count = number_of(path)
+            except (OSError, ValueError) as error:  # a processor that was taken offline
+                failed[f"{path.parent.parent.name} {path.name}"] = reason(error)
+                continue
+            self.sees_throttle = True
+            if count > self._before.get(path, count):
+                rose[f"processor {path.name.removesuffix('_throttle_count')} too hot"] = None
+            self._before[path] = count
+        return Reading(throttle=tuple(rose), failed=failed)
 
     def close(self) -> None:
         """Nothing is held open."""

@@ -52,7 +52,7 @@ def visible_device(text: str | None) -> int | str:
 class NvmlReader:
     """One GPU. What a driver does not support is listed once and asked again; the rest is read all the same."""
 
-    name, sees_throttle = "nvml", True
+    name, sees_throttle = "nvml", False  # until the driver has answered why its clocks are what they are
 
     def __init__(self, root: Path, nvml: Any = None) -> None:
         """Open the GPU that CUDA takes first.
@@ -95,6 +95,7 @@ class NvmlReader:
         throttle: tuple[str, ...] = ()
         try:
             throttle = throttle_reasons(self._reasons())
+            self.sees_throttle = True
         except (self._nvml.NVMLError, AttributeError) as error:
             failed["nvml clock events"] = reason(error)
         facts = {}

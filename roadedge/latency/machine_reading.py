@@ -29,7 +29,8 @@ class Reading:
 class Reader(Protocol):
     """Looks at one part of the machine and changes nothing.
 
-    `sees_throttle` says that it would notice when the hardware slows itself down; a container's quota is not hardware.
+    `sees_throttle` says that it notices when the hardware slows itself down: it looked for that and could read it. A
+    container's quota is not hardware.
     """
 
     name: str

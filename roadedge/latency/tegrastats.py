@@ -85,7 +85,13 @@ class TegrastatsReader:
             raise AbsentError("no tegrastats: not a Jetson, or a container without it")
         try:
             self._process = subprocess.Popen(
-                [found, "--interval", "1000"], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+                [found, "--interval", "1000"],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+                text=True,
+                errors="replace",
+                start_new_session=True,  # Ctrl-C ends the run, and the run ends this
             )
         except OSError as error:
             raise AbsentError(f"{found} does not start: {error.strerror}") from error

@@ -12,7 +12,7 @@ import pytest
 
 ROOT = Path(__file__).parent.parent.parent
 FILES = sorted((ROOT / "docker").glob("*.Dockerfile"))
-KNOWN = {"FROM", "ARG", "RUN", "ENV", "COPY", "USER", "WORKDIR", "ENTRYPOINT", "CMD"}
+KNOWN = {"FROM", "ARG", "RUN", "ENV", "COPY", "USER", "WORKDIR", "STOPSIGNAL", "ENTRYPOINT", "CMD"}
 # What JetPack brings itself; from pip it would hide or break it.
 JETPACKS_OWN = re.compile(r"opencv|tensorrt|torch|nvidia-", re.IGNORECASE)
 

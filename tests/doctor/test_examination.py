@@ -63,7 +63,7 @@ def test_the_table_groups_by_section_and_puts_advice_below() -> None:
         "system",
         "  Python  3.11",
         "! disk    full",
-        "          → free some",
+        "          -> free some",
         "",
         "runtimes",
         "  trial   ran",

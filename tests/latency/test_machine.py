@@ -15,7 +15,7 @@ from roadedge.errors import UsageError
 from roadedge.latency import machine
 from roadedge.latency.clock import HostClock
 from roadedge.latency.machine import MachineWatch, power_from, total_power_w
-from roadedge.latency.machine_readers import READERS
+from roadedge.latency.machine_readers import READERS, default_readers
 from roadedge.latency.machine_reading import Reading
 from roadedge.latency.machine_trend import Summary, energy_per_frame, mean_between, slope_per_min
 from tests.latency.hand_clock import HandClock
@@ -145,6 +145,26 @@ def test_a_sensor_that_hangs_does_not_hang_the_run(monkeypatch: pytest.MonkeyPat
     release.set()
     assert time.monotonic() - begin < 5
     assert "did not answer" in told["unreadable"]["watch"]["reason"]
+
+
+def test_a_sensor_that_cannot_be_closed_does_not_cost_the_results() -> None:
+    class Stuck(Scripted):
+        def close(self) -> None:
+            raise RuntimeError("Driver/library version mismatch")
+
+    after = Scripted(Reading())
+    with MachineWatch(HostClock(), readers=[Stuck(Reading(), name="stuck"), after]) as watch:
+        pass
+    assert watch.to_dict()["unreadable"]["stuck"]["reason"] == "Driver/library version mismatch"
+    assert after.closed == 1
+
+
+def test_a_driver_that_breaks_when_it_is_opened_is_absent_with_its_reason(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(root: Path) -> Any:
+        raise SystemError("undefined symbol: nvmlInit_v2")
+
+    monkeypatch.setitem(READERS, "nvml", broken)
+    assert default_readers(Path("/"))[1]["nvml"] == "undefined symbol: nvmlInit_v2"
 
 
 def test_this_machine_can_be_watched() -> None:

@@ -128,8 +128,8 @@ def test_a_processor_that_passively_cools_itself_throttles_and_a_fan_does_not(tm
     plant(tmp_path, {f"{cooler}1/type": "Fan", f"{cooler}1/cur_state": 1})
     plant(tmp_path, {f"{cooler}2/type": "intel_powerclamp", f"{cooler}2/cur_state": -1})
     reader = ThermalReader(tmp_path)
-    assert reader.sees_throttle
     assert reader.read(0.0).throttle == ()
+    assert reader.sees_throttle
     plant(tmp_path, {f"{cooler}0/cur_state": 2})
     assert reader.read(1.0).throttle == ("Processor is slowing down",)
 
@@ -142,6 +142,14 @@ def test_throttle_counters_count_from_the_first_look(tmp_path: Path) -> None:
     plant(tmp_path, {counts.format(1, "core"): 8})
     assert reader.read(1.0).throttle == ("processor core too hot",)
     assert reader.read(2.0).throttle == ()
+
+
+def test_counters_that_cannot_be_read_see_nothing(tmp_path: Path) -> None:
+    plant(tmp_path, {"sys/devices/system/cpu/cpu0/thermal_throttle/core_throttle_count": ""})
+    plant(tmp_path, {"sys/class/thermal/cooling_device0/type": "cpufreq-cpu0"})
+    for reader in (ThrottleCountReader(tmp_path), ThermalReader(tmp_path)):
+        assert list(reader.read(0.0).failed)
+        assert not reader.sees_throttle
 
 
 def test_package_power_is_energy_over_time_through_a_wrap(tmp_path: Path) -> None:

@@ -110,6 +110,12 @@ def test_a_gpu_under_load(host: Path) -> None:
     assert (reading.throttle, reading.failed) == ((), {})
 
 
+def test_throttling_is_seen_once_the_driver_answered(host: Path) -> None:
+    reader = NvmlReader(host, FakeNvml())
+    reader.read(0.0)
+    assert reader.sees_throttle
+
+
 def test_bits_are_named_and_idling_is_no_throttle() -> None:
     assert throttle_reasons(0x0) == ()
     assert throttle_reasons(0x1 | 0x2 | 0x10 | 0x100) == ()
@@ -135,7 +141,9 @@ def test_what_a_driver_does_not_support_is_listed_and_the_rest_is_read(host: Pat
             "nvmlDeviceGetCurrentClocksThrottleReasons": "Not Supported",
         }
     )
-    reading = NvmlReader(host, nvml).read(0.0)
+    reader = NvmlReader(host, nvml)
+    reading = reader.read(0.0)
+    assert not reader.sees_throttle  # or the verdict would say that nothing throttled
     assert reading.failed == {"nvml gpu_power_w": "Not Supported", "nvml clock events": "Not Supported"}
     assert reading.values["gpu_temp_c"] == 66
 
