@@ -18,11 +18,12 @@ from roadedge.latency.charts import cumulative, waterfall
 from roadedge.latency.clock import STAGES
 from roadedge.latency.frame_table import FrameTable, table_of
 from roadedge.latency.profile import FrameRecord, Profile
+from roadedge.latency.report_benchmark import benchmark_section
 from roadedge.latency.report_sections import machine_section, rules, sync_section, what_was_run
 from roadedge.latency.report_style import STYLE
 from roadedge.latency.summary import label, samples_needed, summarize
 from roadedge.latency.table import HEADS, LATE, REST, SHOWN, WAIT, cells, facts, milliseconds, rows, safe_cells
-from roadedge.latency.timeline import NARROW, WIDE, timeline
+from roadedge.latency.timeline import FEW, NARROW, WIDE, timeline
 from roadedge.latency.track import track_of
 from roadedge.latency.verdict import Verdict
 from roadedge.pictures import Picture
@@ -86,6 +87,7 @@ def report_html(
         _verdict(verdict, profile, missing),
         _tiles(profile),
         section("What was run", what_was_run(metrics, profile)),
+        *([section("The benchmark", own)] if (own := benchmark_section(metrics)) else []),
         section("Latency, milliseconds", _latency_table(profile, frames, answered) + _counts_note()),
         '<div class="two">',
         section("Where the time goes: medians", _medians(profile)),
@@ -187,7 +189,7 @@ def _counts_note() -> str:
 
 def _medians(profile: Profile) -> str:
     parts = [(LATE, profile.late.median or 0.0), (WAIT, profile.wait.median or 0.0)]
-    stages = [(stage, summary.median or 0.0) for stage, summary in profile.stages.items()]
+    stages = [(stage, summary.median or 0.0) for stage, summary in profile.stages.items() if summary.maximum]
     shown = [one for one in parts if one[1] > 0] + stages
     if profile.age.median is None:
         return '<p class="soft">No frame was measured.</p>'
@@ -204,7 +206,9 @@ def _one_frame(profile: Profile, frames: FrameTable, answered: Any) -> tuple[str
     kind = "slowest" if wanted is None else "p99"
     row = int(answered[np.argmax(ages) if wanted is None else np.argmin(np.abs(ages - wanted))])
     one = frames.record(row)
-    parts = [(LATE, one.late_ms), (WAIT, one.wait_ms), *zip(STAGES, one.stage_ms, strict=True), (REST, one.rest_ms)]
+    stages = [(s, ms) for s, ms in zip(STAGES, one.stage_ms, strict=True) if profile.stages[s].maximum]
+    waits = [(name, ms) for name, ms in ((LATE, one.late_ms), (WAIT, one.wait_ms)) if ms > 0]
+    parts = [*waits, *stages, (REST, one.rest_ms)]
     text = f"Frame {one.frame}, due at {one.capture_s:.2f} s, answered at {one.done_s:.2f} s of the run."
     chart = waterfall(parts, f"parts of the {kind} frame")
     return f"Where the time of the {kind} frame went", f'{chart}<p class="soft">{escape(text)}</p>'
@@ -216,7 +220,9 @@ def _over_the_run(metrics: dict[str, Any], frames: FrameTable, profile: Profile)
         f'<div class="{kind}">{timeline(track, width, profile.headline)}</div>'
         for kind, width in (("wide", WIDE), ("narrow", NARROW))
     )
-    notes = ["Dark: the median of the frames that share a pixel; light: from their smallest to their largest."]
+    notes = []
+    if track.done_s.size > FEW:
+        notes.append("Dark: the median of the frames that share a pixel; light: from their smallest to their largest.")
     if track.warmup_s:
         notes.append("Grey: the warm-up, left out of the figures.")
     if track.gaps:

@@ -35,6 +35,7 @@ def what_was_run(metrics: Mapping[str, Any], profile: Profile) -> str:
     machine = metrics.get("machine") or {}
     found = machine.get("facts") or {}
     packages = environment.get("packages") or {}
+    header = metrics.get("header") or {}
     rows: dict[str, Any] = {
         "model file": _joined(model.get("file"), model.get("sha256") and f"sha256 {model['sha256']}"),
         "its accuracy": model and (model.get("accuracy") or "not known"),
@@ -44,6 +45,7 @@ def what_was_run(metrics: Mapping[str, Any], profile: Profile) -> str:
         "resolution": _resolution(metrics),
         "scenario": _scenario(metrics, profile),
         "included": metrics.get("included"),
+        **{name: header.get(name) for name in ("threads", "driver", "cuda", "jetpack")},
         "measured": f"{profile.age.count} frames in {profile.duration_s:.1f} s",
         "device": _joined(runner.get("device"), environment.get("processor"), _processors(environment)),
         "clocks locked": LOCKED.get(machine.get("clocks_locked"), "cannot be seen here") if machine else None,
@@ -74,7 +76,8 @@ def sync_section(metrics: Mapping[str, Any], profile: Profile) -> str:
         "capture times from": profile.clock,
         "times without frames": len(metrics["gaps"]) if metrics.get("gaps") else None,
     }
-    return definitions({**rows, **flat(sync), **flat(pairing)})
+    said = {name: value for name, value in pairing.items() if name not in ("paired_share", "frames")}
+    return definitions({**rows, **flat(sync), **flat(said)})
 
 
 def machine_section(metrics: Mapping[str, Any]) -> str:
@@ -146,11 +149,14 @@ def _joined(*parts: Any) -> str:
 
 def _resolution(metrics: Mapping[str, Any]) -> str | None:
     size, network = metrics.get("input_size"), metrics.get("network_size")
+    named_size = (metrics.get("header") or {}).get("resolution_network")
     if not size:
         return None
     text = f"{size[0]} × {size[1]} pixels (H × W)"
     if network:
         text += f" → network {network[0]} × {network[1]}"
+    elif named_size:
+        text += f" → network {named_size.replace('x', ' × ')}"
     return f"{text}, batch {metrics.get('batch', 1)}"
 
 

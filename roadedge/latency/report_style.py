@@ -50,6 +50,7 @@ svg .grid { stroke: var(--line); fill: none; } svg .shade { fill: var(--shade); 
 svg .line { stroke: var(--age); stroke-width: 2; fill: none; stroke-linejoin: round; } svg .dot { fill: var(--age); }
 svg .ages { stroke: var(--age); stroke-width: 2; stroke-linecap: round; fill: none; opacity: .38; }
 svg .middle { stroke: var(--age); stroke-width: 1.8; stroke-linecap: round; stroke-linejoin: round; fill: none; }
+svg .few { stroke-width: 4; }
 svg .limit { stroke: var(--bad); stroke-dasharray: 4 4; fill: none; }
 svg .gap { fill: var(--bad); opacity: .16; } svg .throttle { fill: var(--warn); opacity: .16; }
 svg .series { fill: none; stroke-width: 1.8; stroke-linejoin: round; }

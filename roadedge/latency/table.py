@@ -27,6 +27,8 @@ def rows(profile: Profile, rest: Summary | None = None) -> list[tuple[str, Summa
     if profile.wait.maximum:
         found.append((WAIT, profile.wait))
     for stage, summary in profile.stages.items():
+        if summary.count and not summary.maximum:
+            continue  # a benchmark of the network alone has no other stages
         found.append((stage, summary))
         if stage == "infer":
             found += [(f"  {part}", times) for part, times in profile.device.items()]

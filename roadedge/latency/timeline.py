@@ -17,6 +17,7 @@ HEAD, AXIS = 22, 34  # pixels above a strip for its title, below all of them for
 AGE_HEIGHT, DROPS_HEIGHT, MACHINE_HEIGHT = 170, 44, 52
 BUCKET_PX = 2.0  # marks nearer than this are drawn as one, from their smallest to their largest
 DROPS_BUCKET_PX = 6.0
+FEW = 500  # frames that are drawn as dots large enough to be found
 BOLD_PX, LETTER_PX, LINE = 7.8, 6.9, 15.0  # widths of a letter in the strip's name and beside it, a row of them
 HUES = ("a", "b", "c", "d", "e", "f")  # classes of the style sheet
 
@@ -73,7 +74,8 @@ def _ages(track: Track, x: Scale, top: float, headline: str) -> tuple[list[str],
     marks = buckets(track.done_s, track.age_ms, x, BUCKET_PX)
     path = "".join(f"M{at:.1f} {y(low):.1f}V{min(y(high), y(low) - 0.1):.1f}" for at, low, _, high in marks)
     middle = "".join(f"M{at - 0.6:.1f} {y(median):.1f}h1.2" for at, _, median, _ in marks)
-    parts += [f'<path d="{path}" class="ages"/>', f'<path d="{middle}" class="middle"/>']
+    few = " few" if track.done_s.size <= FEW else ""
+    parts += [f'<path d="{path}" class="ages{few}"/>', f'<path d="{middle}" class="middle{few}"/>']
     return parts, top + HEAD + AGE_HEIGHT
 
 

@@ -70,6 +70,7 @@ def track_of(metrics: Mapping[str, Any], frames: FrameTable, profile: Profile) -
     warmup = min(profile.warmup.frames, answered.size)
     machine = metrics.get("machine") or {}
     events = (machine.get("throttle") or {}).get("events") or {}
+    began_s = float(metrics.get("run_began_s") or 0.0)  # by the watch of the machine, which may have begun before
     end_s = max(profile.duration_s, float(np.nanmax(done_s)) if len(frames) else 0.0)
     return Track(
         done_s=done_s[answered],
@@ -78,21 +79,31 @@ def track_of(metrics: Mapping[str, Any], frames: FrameTable, profile: Profile) -
         warmup_s=float(done_s[answered[warmup - 1]]) if warmup > 1 else None,
         period_ms=1e3 / profile.rate_hz if profile.rate_hz else None,
         gaps=[_gap(gap, end_s) for gap in metrics.get("gaps") or ()],
-        throttle=[(float(e["first_s"]), float(e["last_s"]), str(what)) for what, e in events.items()],
-        series=series_of(machine),
+        throttle=[
+            (float(e["first_s"]) - began_s, float(e["last_s"]) - began_s, str(what)) for what, e in events.items()
+        ],
+        series=series_of(machine, began_s, end_s),
     )
 
 
-def series_of(machine: Mapping[str, Any]) -> dict[str, tuple[Floats, Floats]]:
-    """The `series` of a machine's state as (seconds, values); samples without a value are left out."""
+def series_of(
+    machine: Mapping[str, Any], began_s: float = 0.0, end_s: float = np.inf
+) -> dict[str, tuple[Floats, Floats]]:
+    """The `series` of a machine's state as (seconds of the run, values); samples without a value are left out.
+
+    Args:
+        machine: as `MachineWatch.to_dict`.
+        began_s: when the run began by the watch's time; what was sampled before is left out.
+        end_s: seconds of the run after which samples are left out, but for one that ends the line.
+    """
     columns = machine.get("series") or {}
-    times = _floats(columns.get("t_s"))
+    times = _floats(columns.get("t_s")) - began_s
     found = {}
     for name, column in columns.items():
         values = _floats(column)
         if name == "t_s" or values.size != times.size:
             continue
-        seen = np.isfinite(times) & np.isfinite(values)
+        seen = np.isfinite(times) & np.isfinite(values) & (times >= -0.5) & (times <= end_s + 1.0)
         if seen.any():
             found[name] = (times[seen], values[seen])
     return found

@@ -13,6 +13,7 @@ GPU_VARIATION = 0.025  # most of the GPU's time that may be its standard deviati
 ENQUEUE_SHARE = 0.8  # of the GPU's time; above it the processor holds the GPU up (trtexec's first self-check)
 DRIFT = 1.05  # median of the last minute by that of the first; above it the device slows down as it warms up
 RSS_SLOPE_MB_PER_MIN = 1.0
+RSS_LEAST_S = 120.0  # a shorter run is still filling its caches: its slope says nothing
 BUSY = 0.5  # runnable processes per processor; above it the figures are those of a shared machine
 DIRECTIONS = {"h2d": "to the GPU", "d2h": "from the GPU"}
 
@@ -119,8 +120,8 @@ def _check_length(scale: _Scale, profile: Profile, asked_s: float | None, interr
     if asked_s is None:
         scale.held.append(f"{lasted}; no length was asked for")
     else:
-        whole = profile.duration_s >= asked_s
-        scale.rule(whole, f"{lasted} of the {asked_s:g} s asked for", f"{lasted}, {asked_s:g} s were asked for")
+        whole, asked = profile.duration_s >= asked_s, f"{asked_s:.4g}"
+        scale.rule(whole, f"{lasted} of the {asked} s asked for", f"{lasted}, {asked} s were asked for")
     percentile = 90.0 if profile.scenario in ("single", "offline") else 99.0
     needed = samples_needed(percentile)
     counted = f"{profile.age.count} frames measured; {label(percentile)} takes at least {needed}"
@@ -164,7 +165,8 @@ def _settling(
         lines.append(f"{profile.residual:.0%} of the time between capture and result belongs to no stage")
     if profile.load is not None and profile.load >= 1:
         lines.append(f"load {profile.load:.2f}: the slowest stage takes longer than a frame's period")
-    if rss_slope_mb_per_min is not None and rss_slope_mb_per_min > RSS_SLOPE_MB_PER_MIN:
+    grows = rss_slope_mb_per_min is not None and rss_slope_mb_per_min > RSS_SLOPE_MB_PER_MIN
+    if grows and profile.duration_s >= RSS_LEAST_S:
         lines.append(f"the process's memory grew by {rss_slope_mb_per_min:.1f} MB a minute")
     return lines
 
