@@ -2,9 +2,11 @@
 
 All points of the time window are kept, and those near the view stand in a `RollingHeatmap` besides. It is built anew
 from the kept points when the camera leaves the area it covers, three views wide, or when its cells no longer suit the
-frame. A cell is half a pixel of the network's grid, and stays until it is more than 0.7 or less than 0.25 of one: no
-point is then moved by more than half a pixel (half the diagonal of a cell), and a drone that climbs to twice its height
-needs one rebuild. A camera that stands still, north up, gets cells that are its pixels: its counts are exact.
+frame. A cell is half a pixel of the network's grid and stays until it is more than 0.7 or less than 0.35 of one, that
+is until the scale has changed by a factor of 1.4. At 0.7 half the diagonal of a cell is half a pixel, and no point is
+moved by more; nor is a pixel then without a cell, however the camera is turned, since the circle in it holds a cell's
+centre. At 0.35 a pixel has eight cells, which cost. A camera that stands still, north up, gets cells that are its
+pixels: its counts are exact.
 """
 
 from __future__ import annotations
@@ -20,7 +22,7 @@ from roadedge.place import Place
 from roadedge.stream.feeds_crs import onto
 from roadedge.trajectory.rolling import RollingHeatmap
 
-FINEST, COARSEST = 0.25, 0.70  # cells in pixels of the network's grid between which a raster goes on being used
+FINEST, COARSEST = 0.35, 0.70  # cells in pixels of the network's grid between which a raster goes on being used
 AREA_VIEWS = 3.0  # sides of the covered area in sides of the view
 AREA_CELLS = 1 << 25  # covered at most, beside the view itself: 128 MB of raster where every cell's block is in use
 KEPT_POINTS = 5_000_000  # of a time window, 120 MB
@@ -69,9 +71,15 @@ class Kept:
             self.length += len(xy)
 
     def forget(self, before_s: float) -> None:
-        """Let go of batches whose points are all older."""
-        self._parts = [part for part in self._parts if part[2] >= before_s]
-        self.length = sum(len(part[0]) for part in self._parts)
+        """Let go of batches whose points are all older, and join small ones: a search costs by their number."""
+        parts = [part for part in self._parts if part[2] >= before_s]
+        small = [part for part in parts if part[1] is not None and 16 * len(part[0]) <= self.length]
+        if len(small) > 1:
+            xy, t_s = np.concatenate([p[0] for p in small]), np.concatenate([p[1] for p in small if p[1] is not None])
+            held = t_s >= before_s
+            parts = [part for part in parts if part[1] is None or 16 * len(part[0]) > self.length]
+            parts.append((xy[held], t_s[held], float(t_s.max())))
+        self._parts, self.length = parts, sum(len(part[0]) for part in parts)
 
     def move_to(self, crs: str) -> int:
         """Turn all points into another plane; how many have no place in it and are let go of."""

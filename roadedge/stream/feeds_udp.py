@@ -6,6 +6,7 @@ import contextlib
 import errno
 import socket
 import struct
+import sys
 import threading
 import time
 from array import array
@@ -23,7 +24,9 @@ from roadedge.stream.feeds_nmea import NmeaSentences
 from roadedge.trajectory.points import Points
 
 HELD_POINTS = 200_000  # between two frames, 5 MB; beyond, what comes is counted as dropped and not even read
+SHARE = 0.5  # of one core that the receiver takes at most: a flood must not hold up the frames
 POLL_S = 0.1  # after which the receiver looks whether it should end
+SO_MEMINFO = 55  # of Linux, which Python's socket does not name: nine numbers, the last those dropped
 KERNEL_BYTES = 1 << 20  # asked of the system for datagrams that wait for the receiver
 FORM = "udp://HOST:PORT, as in udp://0.0.0.0:10110, with ?time=arrival for senders whose clock is not to be trusted"
 
@@ -52,7 +55,7 @@ class UdpFeed(Feed):
     A point's time is its own, UTC; of those that have none it is the moment of arrival. All points of a feed are either
     longitude and latitude or x, y: the first one decides, the others are counted `other_crs`. Beside the reasons of
     the two formats, `dropped` counts `unreadable` datagrams and `overflow`: datagrams that came while `HELD_POINTS`
-    waited for the next frame.
+    waited for the next frame, and on Linux `lost_in_system`: those that came faster than they were read.
     """
 
     live = True
@@ -95,6 +98,9 @@ class UdpFeed(Feed):
         """All points that have arrived since the last call; times later than `until_s` too."""
         with self._lock:
             taken, self._buffer = self._buffer, array("d")
+        lost = _lost_in_system(self._connection)
+        if lost:
+            self.dropped["lost_in_system"] = lost
         if not taken:
             return None
         t_s, x, y = np.frombuffer(taken, np.float64).reshape(-1, 3).T
@@ -113,7 +119,12 @@ class UdpFeed(Feed):
         self._connection.close()
 
     def _receive(self) -> None:
+        begin_s, begin_cpu_s = time.monotonic(), time.thread_time()
         while not self._closing.is_set():
+            if time.monotonic() > begin_s + POLL_S:
+                begin_s, begin_cpu_s = time.monotonic(), time.thread_time()
+            elif time.thread_time() > begin_cpu_s + SHARE * POLL_S:
+                self._closing.wait(begin_s + POLL_S - time.monotonic())
             try:
                 datagram, sender = self._connection.recvfrom(65535)
             except TimeoutError:
@@ -173,6 +184,17 @@ def open_udp(text: str, options: FeedOptions) -> UdpFeed:
         raise UsageError(f"{text!r} is no address of points; expected {FORM}")
     own_times = wish.get("time") != "arrival"
     return UdpFeed(_bound(host, port, text), _name(parts), options, own_times)
+
+
+def _lost_in_system(connection: socket.socket) -> int:
+    """Datagrams that the system dropped for want of room; 0 where it does not say (Linux does)."""
+    if not sys.platform.startswith("linux"):
+        return 0
+    try:
+        numbers = struct.unpack("9I", connection.getsockopt(socket.SOL_SOCKET, SO_MEMINFO, 36))
+    except (OSError, struct.error):  # closed, or an old kernel
+        return 0
+    return int(numbers[8])
 
 
 def _name(parts: SplitResult) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import socket
+import sys
 import time
 from collections.abc import Iterator
 
@@ -207,6 +208,21 @@ def test_a_flood_is_bounded_and_counted() -> None:
         for sender in range(5000):  # as many senders as you like
             feed.receive(sentence(RMC), sender)
         assert len(feed._nmea._last) <= 256
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="only Linux says what it dropped")
+def test_what_the_system_drops_is_counted() -> None:
+    connection = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    connection.bind(("127.0.0.1", 0))
+    for _ in range(500):  # before anybody reads
+        connection.sendto(b'{"lon": 1, "lat": 2}', connection.getsockname())
+    with UdpFeed(connection, "udp", FeedOptions()) as feed:
+        end_s, count = time.monotonic() + 5, 0
+        while count + feed.dropped["lost_in_system"] < 500 and time.monotonic() < end_s:
+            count += len(taken(feed))
+    assert count > 0
+    assert feed.dropped["lost_in_system"] == 500 - count
 
 
 def test_a_port_in_use_is_one_sentence_and_closing_is_quick_and_gives_it_back() -> None:
