@@ -184,7 +184,8 @@ def test_a_network_that_returns_nan_is_invalid(here: Path, monkeypatch: pytest.M
 
 
 def test_two_networks_take_turns(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    clock, order = HandClock(), []
+    clock = HandClock()
+    order: list[str] = []
 
     class Named(TimedRunner):
         def __init__(self, name: str, service_ms: float) -> None:
@@ -217,7 +218,7 @@ def test_unlike_back_ends_are_refused_before_turns_are_taken(
 ) -> None:
     def opened(model: str, *_: Any) -> Any:
         runner = QuickRunner()
-        runner.name = model  # type: ignore[misc]
+        runner.name = model
         return runner
 
     monkeypatch.setattr(roadedge.runners, "open_runner", opened)

@@ -33,6 +33,7 @@ SIZE = (64, 96)
 ORIN = Device("Orin", "8.7", "540.4.0", "12.6", "6.2 (L4T 36.4.3)", tensorrt="10.3.0")
 STEP_MS = 0.25  # of the fake's clock, for each piece of work on the stream
 PLAN = b"ftrt\0plan\0of\0an engine"
+LAYERS = (("first + relu", 1.5), ("second", 0.25), ("second", 0.25))  # what the profiled network reports
 Shape = tuple[int, ...]
 
 
@@ -291,6 +292,7 @@ class FakeContext:
         self.gpu, self.by_name = gpu, by_name
         self.shapes = {n: t.shape for n, t in by_name.items() if t.mode is Mode.INPUT}
         self.addresses: dict[str, int] = {}
+        self.profiler: FakeProfiler | None = None
         weakref.finalize(self, gpu.give, gpu.take("context"))
 
     def set_input_shape(self, name: str, shape: Shape) -> bool:
@@ -325,6 +327,11 @@ class FakeContext:
                 memory[addresses["logits"]][: raw.size] = raw
 
         self.gpu.enqueue(network)
+        if self.profiler is not None:  # as TensorRT: it waits for the run, and then reports it
+            assert self.profiler.initialised, "without IProfiler.__init__ the bindings crash"
+            self.gpu.work_off()
+            for name, spent_ms in LAYERS:
+                self.profiler.report_layer_time(name, spent_ms)
         return True
 
 
@@ -337,10 +344,23 @@ class FakeLogger:
     """As ILogger: to be inherited from."""
 
 
+class FakeProfiler:
+    """As IProfiler: to be inherited from."""
+
+    initialised = False
+
+    def __init__(self) -> None:
+        self.initialised = True
+
+    def report_layer_time(self, layer_name: str, ms: float) -> None:
+        raise NotImplementedError
+
+
 def fake_module(gpu: Gpu, listed: list[Tensor]) -> ModuleType:
     """What the runner sees of `tensorrt`."""
     module: Any = ModuleType("tensorrt")
     module.ILogger = FakeLogger
+    module.IProfiler = FakeProfiler
     module.Runtime = lambda log: FakeRuntime(log, gpu, listed)
     return module  # type: ignore[no-any-return]
 
