@@ -13,6 +13,7 @@ from roadedge.doctor.pictures import picture_findings
 from roadedge.doctor.runtimes import extra_findings, runtime_findings, try_backend
 from roadedge.doctor.system import system_findings
 from roadedge.errors import EnvironmentFault
+from roadedge.latency.machine_jetson import is_jetson
 
 SCHEMA_VERSION = 1
 MARKS = {OK: "  ", NOTE: "- ", WARNING: "! ", FAULT: "X "}
@@ -96,11 +97,10 @@ def examine(backend: str = "auto", root: Path = ROOT) -> Examination:
         UnknownNameError: there is no such back-end.
     """
     trial = try_backend(backend)
-    on_jetson = (root / "etc/nv_tegra_release").is_file()
     findings: Sequence[Finding] = (
         *system_findings(root),
         *nvidia_findings(root),
-        *picture_findings(on_jetson),
+        *picture_findings(is_jetson(root)),
         *runtime_findings(),
         trial,
         *extra_findings(),

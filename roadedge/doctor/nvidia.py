@@ -10,7 +10,7 @@ from pathlib import Path
 from roadedge.doctor.finding import NOTE, OK, WARNING, Finding
 from roadedge.doctor.programs import said
 from roadedge.environment import installed
-from roadedge.latency.machine_jetson import power_mode, power_mode_of_files
+from roadedge.latency.machine_jetson import is_jetson, power_mode, power_mode_of_files
 from roadedge.latency.machine_reading import text_or_none
 from roadedge.runners.device import Device
 
@@ -33,7 +33,7 @@ def nvidia_findings(root: Path = Path("/"), device: Device | None = None) -> Ite
     """What an engine would need. On a machine without a GPU these are notes, not faults."""
     here = device or Device.here()
     absent = "; ".join(here.absent)
-    on_jetson = (root / "etc/nv_tegra_release").is_file()
+    on_jetson = is_jetson(root)
     if here.gpu:
         value = f"{here.gpu}, compute capability {here.compute_capability}"
         yield Finding(SECTION, "GPU", value, detail={"name": here.gpu, "capability": here.compute_capability})

@@ -119,7 +119,7 @@ def try_backend(backend: str = "auto", network: str = NETWORK) -> Finding:
         return Finding(SECTION, title, f"{network} does not run: {told}", FAULT, advice or None, {"backend": backend})
     except Exception as error:  # a runtime whose libraries are broken fails in any way it likes
         told = " ".join(f"{type(error).__name__}: {error}".split())[:400]
-        advice = "install its package again, then roadedge doctor once more"
+        advice = "mend what is marked X above, else install the package of that back-end again"
         return Finding(SECTION, title, f"{network} does not run: {told}", FAULT, advice, {"backend": backend})
     return Finding(SECTION, title, value, detail=detail)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from roadedge.latency.machine_jetson import jetson_gpu, power_mode_of_files, power_modes
+from roadedge.latency.machine_jetson import is_jetson, jetson_gpu, power_mode_of_files, power_modes
 from roadedge.latency.machine_linux import cpu_policies
 from roadedge.latency.machine_reading import number_or_none, text_or_none
 
@@ -24,7 +24,7 @@ class ClockState:
 
 def clock_state(root: Path = Path("/")) -> ClockState:
     """The clocks of this machine, from the files under `root`."""
-    if (root / "etc/nv_tegra_release").is_file() or (root / "etc/nvpmodel.conf").is_file():
+    if is_jetson(root):
         return _jetson(root)
     return _desktop(root)
 

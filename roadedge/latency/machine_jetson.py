@@ -25,6 +25,13 @@ OVER_CURRENT = {"oc1": "under-voltage", "oc2": "average over-current", "oc3": "i
 GPU_NODES = ("gpu", "ga10b", "gv11b", "gp10b", "gm20b", "gb10b")
 
 
+def is_jetson(root: Path) -> bool:
+    """Whether this is a Jetson: by the file of L4T, or by the device tree, which a container sees too."""
+    return (root / "etc/nv_tegra_release").is_file() or "nvidia,tegra" in (
+        text_or_none(root / "proc/device-tree/compatible") or ""
+    )
+
+
 def power_mode(text: str) -> str | None:
     """`MAXN_SUPER (2)` from what `nvpmodel -q` prints; None where it names no mode."""
     name = re.search(r"NV Power Mode:\s*(\S+)", text)

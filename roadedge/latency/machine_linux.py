@@ -25,10 +25,11 @@ PROCESSOR_SENSORS = ("coretemp", "k10temp", "zenpower")  # hwmon, where no therm
 SLOWING = re.compile(r"^(Processor|.*cpufreq.*|.*devfreq.*|(?!hot-surface).*-alert)$")
 
 
-def cpu_times(text: str) -> tuple[float, float]:
-    """Busy and all ticks of the `cpu` line of /proc/stat.
+def cpu_times(text: str) -> tuple[float, float, float]:
+    """Busy, all and stolen ticks of the `cpu` line of /proc/stat.
 
-    Waiting for a disk counts as idle; guest time is already part of user time.
+    Waiting for a disk counts as idle; guest time is already part of user time; stolen is what the host of a virtual
+    machine gave to others while this one had work.
 
     Raises:
         ValueError: there is no such line.
@@ -37,7 +38,7 @@ def cpu_times(text: str) -> tuple[float, float]:
         if line.startswith("cpu "):
             ticks = [float(word) for word in line.split()[1:9]]
             if len(ticks) >= 4:
-                return sum(ticks) - sum(ticks[3:5]), sum(ticks)
+                return sum(ticks) - sum(ticks[3:5]), sum(ticks), ticks[7] if len(ticks) > 7 else 0.0
     raise ValueError("/proc/stat has no line 'cpu user nice system idle …'")
 
 
@@ -78,7 +79,7 @@ def process_values(text: str) -> dict[str, float]:
 
 
 class CpuReader:
-    """`cpu_load`: share of all processors' time that was busy since the look before."""
+    """`cpu_load` and `cpu_stolen`: shares of all processors' time since the look before."""
 
     name, sees_throttle = "cpu", False
 
@@ -87,17 +88,19 @@ class CpuReader:
         if not self._path.is_file():
             raise AbsentError(f"no {self._path}")
         self._before: tuple[float, float, float] | None = None
+        self._before_s = 0.0
 
     def read(self, at_s: float) -> Reading:
         """Compare with the look before; the first one has nothing to compare with."""
-        busy, total = cpu_times(text_of(self._path))
-        before = self._before
-        if before is not None and at_s - before[2] < SHORTEST_S:
+        now, before = cpu_times(text_of(self._path)), self._before
+        if before is not None and at_s - self._before_s < SHORTEST_S:
             return Reading()
-        self._before = (busy, total, at_s)
-        if before is None or total <= before[1]:  # no tick since
+        self._before, self._before_s = now, at_s
+        if before is None or now[1] <= before[1]:  # no tick since
             return Reading()
-        return Reading({"cpu_load": min(1.0, max(0.0, (busy - before[0]) / (total - before[1])))})
+        busy, total, stolen = (after - earlier for after, earlier in zip(now, before, strict=True))
+        shares = {"cpu_load": busy / total, "cpu_stolen": stolen / total}
+        return Reading({key: min(1.0, max(0.0, share)) for key, share in shares.items()})
 
     def close(self) -> None:
         """Nothing is held open."""

@@ -150,7 +150,7 @@ def test_clocks_are_locked_when_smallest_is_largest_for_processors_and_gpu(tmp_p
 
 
 def test_a_container_on_a_jetson_does_not_know_whether_clocks_are_locked(tmp_path: Path) -> None:
-    plant(tmp_path, {"etc/nv_tegra_release": "# R36 (release), REVISION: 4.3,"})
+    plant(tmp_path, {"proc/device-tree/compatible": "nvidia,p3767-0005\0nvidia,tegra234\0"})
     state = clock_state(tmp_path)
     assert state.locked is None
     assert state.commands == ("sudo jetson_clocks",)

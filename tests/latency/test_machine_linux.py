@@ -34,13 +34,14 @@ STATUS = "Name:\tpython\nVmPeak:\t  900000 kB\nVmRSS:\t  524288 kB\nVmSwap:\t  1
 
 
 def test_waiting_for_a_disk_is_idle_time() -> None:
-    busy, total = cpu_times(STAT)
+    busy, total, stolen = cpu_times(STAT)
+    assert stolen == 4670
     assert total == 1936679 + 639642 + 285262 + 1579228 + 8509 + 1532 + 4670
     assert total - busy == 1579228 + 8509
 
 
 def test_guest_time_is_not_counted_twice() -> None:
-    assert cpu_times("cpu 100 0 0 100 0 0 0 0 90 0") == (100, 200)
+    assert cpu_times("cpu 100 0 0 100 0 0 0 0 90 0") == (100, 200, 0)
 
 
 @pytest.mark.parametrize("text", ["", "cpu0 1 2 3 4\n", "cpu 1 2\n"])
@@ -54,8 +55,15 @@ def test_load_is_the_share_of_ticks_between_two_looks(tmp_path: Path) -> None:
     reader = CpuReader(tmp_path)
     assert reader.read(0.0).values == {}
     plant(tmp_path, {"proc/stat": "cpu 130 0 0 170 0 0 0 0 0 0"})
-    assert reader.read(1.0).values == {"cpu_load": 0.3}
+    assert reader.read(1.0).values == {"cpu_load": 0.3, "cpu_stolen": 0.0}
     assert reader.read(2.0).values == {}  # no tick since
+
+
+def test_what_the_host_of_a_virtual_machine_stole_is_shown(tmp_path: Path) -> None:
+    reader = CpuReader(plant(tmp_path, {"proc/stat": "cpu 100 0 0 100 0 0 0 0 0 0"}))
+    reader.read(0.0)
+    plant(tmp_path, {"proc/stat": "cpu 120 0 0 140 0 0 0 40 0 0"})
+    assert reader.read(1.0).values == {"cpu_load": 0.6, "cpu_stolen": 0.4}
 
 
 def test_looks_that_follow_at_once_make_no_rate(tmp_path: Path) -> None:
@@ -65,7 +73,7 @@ def test_looks_that_follow_at_once_make_no_rate(tmp_path: Path) -> None:
     plant(tmp_path, {"proc/stat": "cpu 101 0 0 100 0 0 0 0 0 0"})
     assert reader.read(0.01).values == {}
     plant(tmp_path, {"proc/stat": "cpu 150 0 0 150 0 0 0 0 0 0"})
-    assert reader.read(1.0).values == {"cpu_load": 0.5}  # of the whole second
+    assert reader.read(1.0).values == {"cpu_load": 0.5, "cpu_stolen": 0.0}  # of the whole second
 
 
 def test_memory_is_in_megabytes() -> None:
