@@ -20,6 +20,7 @@ WIDTH, HEIGHT = 430, 264
 LEFT, RIGHT, TOP, BOTTOM = 60, 14, 12, 40
 MOST_STEPS = 400  # of a cumulative line, beside its last LAST values, which are all drawn
 LAST = 60
+LEAST_MS = 1e-6  # a nanosecond: less is no time
 SPREAD = 12.0  # largest by median beyond which an axis becomes logarithmic: else one stall flattens all the rest
 
 
@@ -48,8 +49,8 @@ class Scale:
 def scale_of(values: NDArray[np.float64], begin: float, end: float) -> Scale:
     """A scale for times in milliseconds: from zero, or logarithmic where the largest is far from the median."""
     high = float(values.max()) if values.size else 1.0
-    high = high if high > 0 else 1.0
-    positive = values[values > 0]
+    high = high if high > LEAST_MS else 1.0
+    positive = values[values > LEAST_MS]
     if positive.size and high > SPREAD * float(np.median(positive)):
         low = max(float(positive.min()), high / 1e6)
         return Scale(round_below(low), high * 1.15, begin, end, log=True)
@@ -106,7 +107,7 @@ def waterfall(bars: Sequence[tuple[str, float]], title: str = "stages") -> str:
     """Bars one after the other, each beginning where the last ended; (name, milliseconds)."""
     total = sum(max(value, 0.0) for _, value in bars) or 1.0
     left, right, row = 92, 78, 25
-    scale = (WIDTH - left - right) / total
+    scale = (WIDTH - left - right) / max(total, LEAST_MS)
     parts, at = [], 0.0
     for place, (name, value) in enumerate(bars):
         y, shown = place * row + 4, max(value, 0.0)

@@ -22,6 +22,7 @@ from roadedge.latency.profile import CSV_COLUMNS, DEVICE_PARTS, FrameRecord
 TEXTS = ("frame", "clock", "dropped_by")
 NEEDED = ("frame", "capture_s", "clock", "age_ms", *(f"{s}_ms" for s in STAGES), "dropped_by")
 CHUNK_ROWS = 50_000
+BEYOND = 1e12  # 30 000 years: no time, and the sum of such numbers would overflow
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -143,14 +144,14 @@ def _from_rows(header: Sequence[str], rows: Iterable[Sequence[str]], unread: int
 
 
 def _numbers(header: Sequence[str], rows: Sequence[Sequence[str]]) -> dict[str, NDArray[np.float64]]:
-    """The columns of numbers; NaN for an empty cell, a column that is missing, and what is not finite."""
+    """The columns of numbers; NaN for an empty cell, a column that is missing, and what is no time."""
     found = {}
     for name in CSV_COLUMNS:
         if name in TEXTS:
             continue
         at = header.index(name) if name in header else None
         column = np.full(len(rows), np.nan) if at is None else np.array([float(row[at] or "nan") for row in rows])
-        found[name] = np.where(np.isfinite(column), column, np.nan).astype(np.float64)
+        found[name] = np.where(np.abs(column) < BEYOND, column, np.nan).astype(np.float64)
     return found
 
 

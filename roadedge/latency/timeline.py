@@ -82,7 +82,7 @@ def _ages(track: Track, x: Scale, top: float, headline: str) -> tuple[list[str],
 def _drops(drops_s: Mapping[str, Floats], x: Scale, top: float) -> tuple[list[str], float]:
     count = max(1, math.ceil((x.end - x.begin) / DROPS_BUCKET_PX))
     edges = np.linspace(x.low, x.high, count + 1)
-    stacks = [np.histogram(times, edges)[0].astype(np.float64) for times in drops_s.values()]
+    stacks = [np.histogram(np.clip(times, x.low, x.high), edges)[0].astype(np.float64) for times in drops_s.values()]
     most = float(np.sum(stacks, axis=0).max())
     legend = [f"{cause} {times.size}" for cause, times in drops_s.items()]
     parts, begin = _title("dropped frames", legend, x, top)
@@ -106,7 +106,8 @@ def _machine(
 ) -> tuple[list[str], float]:
     low, high = min(float(v.min()) for *_, v in lines), max(float(v.max()) for *_, v in lines)
     margin = max(0.05 * (high - low), 0.01 * abs(high), 0.5)  # a flat line is drawn flat, its noise not blown up
-    low, high = (0.0 if group.from_zero else max(0.0, low - 4 * margin)), high + margin
+    bottom = min(0.0, low) if group.from_zero else low - 4 * margin
+    low, high = (max(0.0, bottom) if low >= 0 else bottom), high + margin  # nothing below zero where nothing is
     parts, begin = _title(f"{group.title}, {group.unit}", [called for called, *_ in lines], x, top)
     y = Scale(low, high, begin + MACHINE_HEIGHT - 6, begin + 2)
     marks_of = (ticks_between(low, high, count) for count in (2, 3, 4, 6))

@@ -8,9 +8,12 @@ import xml.etree.ElementTree as ElementTree
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from roadedge.latency.charts import Scale
+from roadedge.latency.charts import Scale, cumulative, waterfall
 from roadedge.latency.frame_table import table_of
+from roadedge.latency.summary import summarize
 from roadedge.latency.timeline import NARROW, WIDE, buckets, timeline
 from roadedge.latency.track import GROUPS, Track, lines_of, series_of, track_of
 from tests.latency.test_profile import dropped, profile, record
@@ -104,3 +107,17 @@ def test_the_track_of_a_run_takes_gaps_and_machine_from_its_metrics() -> None:
     assert track.warmup_s == pytest.approx(records[99].done_s)
     assert track.period_ms == 100.0
     assert list(track.drops_s) == ["latest:infer"]
+
+
+TIMES = st.lists(st.floats(-1e9, 9e11), min_size=1, max_size=60)
+
+
+@settings(max_examples=60, deadline=None)
+@given(ages=TIMES, seconds=TIMES)
+def test_whatever_the_times_no_coordinate_is_nan(ages: list[float], seconds: list[float]) -> None:
+    count = min(len(ages), len(seconds))
+    values, at = np.array(ages[:count]), np.array(seconds[:count])
+    series = {"rss_mb": (at, values), "cpu_load": (at, values), "temp_c": (at, -values)}
+    track = Track(at, values, {"error": at}, 5.0, 33.0, [(0.0, 5.0, "gap")], [(1.0, 1.0, "hot")], series)
+    drawn = timeline(track, NARROW) + cumulative(values, summarize(ages)) + waterfall([("infer", one) for one in ages])
+    assert not re.search(r"\b(nan|inf)\b", drawn)
