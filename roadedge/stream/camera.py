@@ -5,27 +5,23 @@ from __future__ import annotations
 import errno
 import re
 import socket
-import time
-from collections import OrderedDict
 from collections.abc import Callable, Generator
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 from urllib.parse import parse_qsl, unquote, urlencode, urlsplit, urlunsplit
 
-import numpy as np
-
 from roadedge.errors import UsageError
 from roadedge.stream.connection import ConnectionLost, Picture, Stopping
 from roadedge.stream.devices import find_device
 from roadedge.stream.live import LiveOptions, LiveSource, masked
+from roadedge.stream.packets import decoded
 from roadedge.stream.video import import_av, require_decoder
 
 TRANSPORTS = ("tcp", "udp")
 RTSP_FORM = "rtsp://[USER:PASSWORD@]HOST[:PORT]/PATH[?transport=udp]"
 V4L2_FORM = "v4l2:///dev/video0 or v4l2://NAME, with ?width=W&height=H&fps=N&format=mjpeg where wanted"
 UDP_BUFFER_BYTES = 4 << 20  # a key frame comes as one burst of packets
-WAITING_PACKETS = 64  # whose arrival is kept until their picture comes out of the decoder
 END_S = 1.0  # a recording that a server plays has ended when this little is left of it
 
 
@@ -148,45 +144,17 @@ def _pictures(
         if not container.streams.video:
             raise ConnectionLost("it has no video stream", for_good=True)
         stream = container.streams.video[0]
-        require_decoder(stream, "it")
+        require_decoder(stream, masked(dialled.text))
         stream.thread_type = "SLICE"  # threads by frames would hold back a frame each
         shown_s = 0.0
         try:
-            for picture in _decoded(av, container, stream):
+            for picture in decoded(container, stream, stopping, held_back=dialled.container_format is None):
                 yield picture
                 shown_s = max(shown_s, picture.pts_s or 0.0)
-                if stopping():
-                    return
         except (av.error.FFmpegError, OSError) as error:
             raise _lost(av, error, dialled) from None
-        if container.duration is None or shown_s < container.duration / av.time_base - END_S:
+        if not stopping() and (container.duration is None or shown_s < container.duration / av.time_base - END_S):
             raise ConnectionLost("the sender closed the stream")
-
-
-def _decoded(av: Any, container: Any, stream: Any) -> Generator[Picture, None, None]:
-    reformatter = av.video.reformatter.VideoReformatter()  # one for all, or each frame would build its own
-    arrivals: OrderedDict[int, int] = OrderedDict()  # presentation time of a packet → when it came
-    broken = 0
-    for packet in container.demux(stream):
-        arrived_ns = begin_ns = time.perf_counter_ns()
-        if packet.pts is not None:
-            arrivals[packet.pts] = arrived_ns
-            if len(arrivals) > WAITING_PACKETS:
-                arrivals.popitem(last=False)
-        try:
-            frames = packet.decode()
-        except av.error.InvalidDataError:  # a lost or torn packet
-            broken += 1
-            continue
-        for frame in frames:
-            if frame.is_corrupt:
-                broken += 1
-                continue
-            image = np.asarray(reformatter.reformat(frame, format="rgb24").to_ndarray(), np.uint8)
-            came_ns = arrived_ns if frame.pts is None else arrivals.get(frame.pts, arrived_ns)
-            now_ns = time.perf_counter_ns()
-            yield Picture(image, frame.time, came_ns, (now_ns - begin_ns) / 1e6, broken)
-            begin_ns, broken = time.perf_counter_ns(), 0
 
 
 def _lost(av: Any, error: Exception, dialled: Address) -> ConnectionLost:

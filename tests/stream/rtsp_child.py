@@ -18,6 +18,7 @@ BITS = 32
 CODERS = {
     "jpeg": "jpegenc quality=90 ! rtpjpegpay name=pay0",
     "h264": "x264enc tune=zerolatency speed-preset=ultrafast key-int-max=10 ! rtph264pay name=pay0 config-interval=-1",
+    "hevc": "x265enc tune=zerolatency speed-preset=ultrafast key-int-max=10 ! rtph265pay name=pay0 config-interval=-1",
 }
 
 

@@ -16,10 +16,11 @@ from roadedge.stream.live import LiveOptions
 from roadedge.stream.schemes import open_scheme
 from roadedge.stream.sources import Frame, Source
 from tests.stream.pixels import pixels
-from tests.stream.rtsp_server import RtspServer, missing, moment_ms
+from tests.stream.rtsp_server import RtspServer, has_coder, missing, moment_ms
 
 pytest.importorskip("av", reason="the video extra is not installed")
 needs_server = pytest.mark.skipif(bool(missing()), reason=missing())
+PERIOD_MS = 50.0
 QUICK = LiveOptions(timeout_s=1.0, open_s=10.0, give_up_s=20.0)
 
 
@@ -59,6 +60,19 @@ def test_frames_come_in_order_with_their_capture_times(server: RtspServer, trans
     assert -5 < late_ms(frames[-1]) < 300
     assert cam.delivers
     assert cam.rate_hz is None
+
+
+@needs_server
+@pytest.mark.parametrize("coder", ["h264", "hevc"])
+def test_a_frame_that_ffmpeg_holds_until_the_next_one_is_as_old_as_it_is(coder: str) -> None:
+    if not has_coder(coder):
+        pytest.skip(f"GStreamer has no encoder for {coder}")
+    with RtspServer(coder) as server:
+        server.start()
+        with open_scheme(server.url(), QUICK) as cam:
+            frames = take(cam, 15)
+    assert -5 < min(late_ms(frame) for frame in frames[1:]) < PERIOD_MS / 2
+    assert late_ms(frames[1]) < 4 * PERIOD_MS  # though it waited while the connection was opened
 
 
 @needs_server
