@@ -10,11 +10,13 @@ from pathlib import Path
 
 from roadedge import __version__
 from roadedge.doctor.finding import NOTE, OK, WARNING, Finding
+from roadedge.doctor.programs import said
 from roadedge.environment import processor, usable_cpus
 from roadedge.latency.clock import HostClock
 from roadedge.latency.machine import MachineWatch
 from roadedge.latency.machine_cgroup import cgroup_folders, quota_cpus
 from roadedge.latency.machine_clocks import clock_state
+from roadedge.latency.machine_jetson import is_jetson, shown_clocks_locked
 from roadedge.latency.machine_linux import memory_mb
 from roadedge.latency.machine_readers import default_readers
 from roadedge.latency.machine_reading import text_or_none
@@ -36,16 +38,19 @@ def system_findings(root: Path = Path("/"), folder: Path | None = None) -> Itera
     yield _memory(root)
     yield _disk(folder or Path())
     yield _watched(root)
+    yield _clocks(root)
+
+
+def _clocks(root: Path) -> Finding:
     state = clock_state(root)
-    advice = "; ".join(state.commands) if state.commands and state.locked is not True else None
-    yield Finding(
-        SECTION,
-        "clocks",
-        state.told,
-        OK if state.locked else NOTE,
-        f"for figures to compare: {advice}" if advice else None,
-        {"locked": state.locked, "commands": list(state.commands)},
-    )
+    locked, told = state.locked, state.told
+    # To root jetson_clocks shows the memory's clock too; --show changes nothing.
+    shown = shown_clocks_locked(said("jetson_clocks", "--show") or "") if is_jetson(root) else None
+    if shown is not None:
+        locked, told = shown, f"{told}; jetson_clocks --show: {'locked' if shown else 'not locked'}"
+    advice = f"for figures to compare: {'; '.join(state.commands)}" if state.commands and locked is not True else None
+    detail = {"locked": locked, "commands": list(state.commands)}
+    return Finding(SECTION, "clocks", told, OK if locked else NOTE, advice, detail)
 
 
 def _watched(root: Path) -> Finding:

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from roadedge.doctor import nvidia, pictures, programs, runtimes
+from roadedge.doctor import nvidia, pictures, programs, runtimes, system
 from roadedge.doctor.finding import FAULT, NOTE, OK, WARNING, Finding
 from roadedge.doctor.nvidia import cuda_toolkit, debian_versions, dla_cores, nvidia_findings
 from roadedge.doctor.pictures import origin, places, video_back_ends
@@ -212,6 +212,18 @@ def test_a_containers_quota_stands_beside_the_processors(tmp_path: Path) -> None
     plant(tmp_path, {"proc/self/cgroup": "0::/", "sys/fs/cgroup/cpu.max": "50000 100000"})
     plant(tmp_path, {"sys/fs/cgroup/cpu.stat": "nr_throttled 0"})
     assert "of which a container may use 0.5" in by_name(system_findings(tmp_path))["processor"].value
+
+
+def test_to_root_jetson_clocks_says_more_than_sysfs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    orin_nano(tmp_path)
+    monkeypatch.setattr(system, "said", lambda *command: None)  # to anybody else it says nothing
+    found = by_name(system_findings(tmp_path, tmp_path))["clocks"]
+    assert (found.state, found.detail["locked"]) == (NOTE, False)
+    assert found.advice == "for figures to compare: sudo nvpmodel -m 2; sudo jetson_clocks"
+    shown = "cpu0: Online=1 MinFreq=5 MaxFreq=5 X\nGPU MinFreq=7 MaxFreq=7 X\nEMC MinFreq=1 MaxFreq=9 FreqOverride=1"
+    monkeypatch.setattr(system, "said", lambda *command: shown)
+    found = by_name(system_findings(tmp_path, tmp_path))["clocks"]
+    assert (found.state, found.advice) == (OK, None)
 
 
 def test_extras_are_read_from_requirements() -> None:
