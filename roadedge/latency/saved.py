@@ -47,7 +47,7 @@ def load_run(folder: str | Path) -> SavedRun:
     """
     home = Path(folder).expanduser()
     if not home.is_dir():
-        raise DataError(f"{folder} is no folder; {NOT_A_RUN}")
+        raise DataError(f"{folder} is not a folder; {NOT_A_RUN}")
     has_metrics, has_frames = (home / "metrics.json").is_file(), (home / "frames.csv").is_file()
     if not has_metrics and not has_frames:
         raise DataError(f"{folder} is not a run folder; {NOT_A_RUN}")

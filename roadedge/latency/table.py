@@ -90,8 +90,10 @@ def facts(profile: Profile) -> list[str]:
             f"rate {profile.rate_hz:g} Hz, policy {profile.policy}, load {profile.load or 0:.2f}, "
             f"{profile.misses} results older than a period{gap}"
         )
-    first = "" if profile.warmup.first_infer_ms is None else f", first inference {profile.warmup.first_infer_ms:.1f} ms"
-    lines.append(f"model load {profile.model_load_ms:.0f} ms{first}; {warmup_text(profile)}")
+    first_ms = profile.warmup.first_infer_ms
+    known = [f"model load {profile.model_load_ms:.0f} ms"] if profile.model_load_ms > 0 else []  # not of a killed run
+    known += [] if first_ms is None else [f"first inference {first_ms:.1f} ms"]
+    lines.append("; ".join([", ".join(known), warmup_text(profile)] if known else [warmup_text(profile)]))
     return [*lines, *_points_facts(profile)]
 
 

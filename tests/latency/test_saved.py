@@ -157,7 +157,7 @@ def test_metrics_with_something_else_in_a_place_are_refused(run: Path, change: d
 def test_a_folder_that_is_no_run_and_one_that_is_none_are_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="is not a run folder"):
         load_run(tmp_path)
-    with pytest.raises(DataError, match="is no folder"):
+    with pytest.raises(DataError, match="is not a folder"):
         load_run(tmp_path / "nowhere")
 
 
@@ -175,4 +175,4 @@ def test_the_command_prints_the_table_and_draws_only_when_asked(run: Path, capsy
     assert said["report"] == str((run / "report.html").resolve())
     assert said["answered"] == 800
     assert main(["report", str(run / "masks")]) == 8
-    assert "is no folder" in capsys.readouterr().err
+    assert "is not a folder" in capsys.readouterr().err
