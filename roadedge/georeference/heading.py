@@ -6,6 +6,7 @@ Some cameras write a yaw that is reversed or drifts. No tag tells; two successiv
 from __future__ import annotations
 
 import math
+import dataclasses
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -61,6 +62,11 @@ class HeadingReport:
         return tuple(image.name for image in self.images if image.verdict in ("reversed", "wrong"))
 
     @property
+    def reversed_names(self) -> tuple[str, ...]:
+        """Names of the images that turning by 180 degrees would put right."""
+        return tuple(image.name for image in self.images if image.verdict == "reversed")
+
+    @property
     def drifts(self) -> bool:
         """Whether the yaw drifts."""
         return self.drift_deg is not None and abs(self.drift_deg) > DRIFT_DEG
@@ -85,6 +91,30 @@ class HeadingReport:
         if unknown:
             said.append(f"{unknown} of {len(self.images)} images do not tell: too little texture, overlap or way")
         return said
+
+
+    def lines(self) -> list[str]:
+        """A line an image, then what a person should know."""
+        rows = []
+        for image in self.images:
+            error = "" if image.error_deg is None else f"{image.error_deg:+7.1f} deg"
+            scale = "" if image.scale is None else f"  shift / GPS step {image.scale:.2f}"
+            rows.append(f"{image.name:24} {image.verdict:9}{error}{scale}")
+        return [*rows, *self.sentences()]
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON values."""
+        return {
+            "images": [dataclasses.asdict(image) for image in self.images],
+            "flagged": list(self.flagged),
+            "drift_deg": self.drift_deg,
+            "scale": self.scale,
+        }
+
+    def check(self) -> None:
+        """Raise DataError where yaw tags are reversed, wrong, or drift."""
+        if self.flagged or self.drifts:
+            raise DataError(f"{'; '.join(self.sentences())}; infer --headings fix turns the reversed ones")
 
 
 def check_heading(

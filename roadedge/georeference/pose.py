@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from bisect import bisect_left
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -13,10 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from roadedge.errors import PointsError
+from roadedge.georeference.track_checks import growing, steady
 from roadedge.trajectory.plane import LocalPlane
 
-SPEED_LIMIT_MPS = 60.0  # beyond, a step is a jump: no drone or road vehicle that this is for goes faster
-JUMP_SLACK_M = 25.0  # what rounding to four digits (11 m) and the receiver's own noise may add to one step
 POSITION_M = 2.5  # one standard deviation of a receiver without corrections, each axis
 _COLUMNS = ("lon_deg", "lat_deg", "height_m", "yaw_deg", "pitch_deg", "roll_deg")
 
@@ -102,10 +100,10 @@ class PoseTrack:
         rows = np.arange(len(t_s))
         for reason, mask in bad.items():
             rows = _without(rows, rows[~mask[rows]], reason, dropped)
-        rows = _without(rows, rows[_growing(t_s[rows])], "backward", dropped)
+        rows = _without(rows, rows[growing(t_s[rows])], "backward", dropped)
         if len(rows):
             metres = LocalPlane.about(np.stack([lon, lat], 1)[rows]).from_lonlat(np.stack([lon, lat], 1)[rows])
-            rows = _without(rows, rows[_steady(t_s[rows], metres)], "jump", dropped)
+            rows = _without(rows, rows[steady(t_s[rows], metres)], "jump", dropped)
         if not len(rows):
             reasons = ", ".join(f"{name} {count}" for name, count in dropped.items()) or "no rows"
             raise PointsError(f"{what} holds no usable position ({reasons}); was there a GPS fix when it was recorded?")
@@ -132,29 +130,50 @@ class PoseTrack:
         return float(np.abs(near - t_s).min())
 
     def at(self, t_s: float, tolerance_s: float = 1.0) -> Pose | None:
-        """The pose at `t_s`: between two rows that are both within `tolerance_s` by interpolation, else the nearest.
+        """The pose at `t_s`: between two rows that are both within `tolerance_s` by interpolation.
 
-        None where no row is that near: telemetry that stopped, or a hole in it, gives no place.
+        Beyond the last row, and at the edge of a hole, the position goes on at the speed of the last step, which is
+        written into its uncertainty by half; the rest is that of the nearest row. None where no row is within the
+        tolerance: telemetry that stopped, or a hole in it, gives no place.
         """
         if not np.isfinite(t_s) or self.nearest_s(t_s) > tolerance_s:
             return None
         after = min(int(np.searchsorted(self.t_s, t_s)), len(self.t_s) - 1)
         before = max(0, after - 1) if self.t_s[after] > t_s else after
         gaps = abs(t_s - self.t_s[before]), abs(self.t_s[after] - t_s)
-        if max(gaps) > tolerance_s:  # at the edge of a hole: do not invent a way across it
-            before = after = before if gaps[0] <= gaps[1] else after
-        span = self.t_s[after] - self.t_s[before]
-        share = float((t_s - self.t_s[before]) / span) if span > 0 else 0.0
+        if max(gaps) > tolerance_s or before == after:  # do not invent a way across a hole
+            return self._beyond(before if gaps[0] <= gaps[1] else after, t_s, tolerance_s)
+        share = float((t_s - self.t_s[before]) / (self.t_s[after] - self.t_s[before]))
+        lon = _turned(self.lon_deg, before, after, share)
+        lat = _mixed(self.lat_deg, before, after, share)
+        assert lon is not None  # of a position that is good everywhere
+        assert lat is not None
+        return self._pose(t_s, lon, lat, before, after, share, self.position_m)
+
+    def _beyond(self, row: int, t_s: float, tolerance_s: float) -> Pose:
+        """The pose a little after or before `row`, which has no neighbour on that side."""
+        gap_s = t_s - float(self.t_s[row])
+        beside = row - 1 if gap_s > 0 else row + 1
+        lon, lat, unsure = float(self.lon_deg[row]), float(self.lat_deg[row]), self.position_m
+        if gap_s and 0 <= beside < len(self) and abs(self.t_s[row] - self.t_s[beside]) <= tolerance_s:
+            plane = LocalPlane(lon, lat)
+            step = -plane.from_lonlat([[self.lon_deg[beside], self.lat_deg[beside]]])[0]
+            moved = step * abs(gap_s / float(self.t_s[row] - self.t_s[beside]))
+            lon, lat = plane.to_lonlat([moved])[0].tolist()
+            unsure = float(np.hypot(unsure, np.hypot(*moved) / 2))
+        return self._pose(t_s, lon, lat, row, row, 0.0, unsure)
+
+    def _pose(self, t_s: float, lon: float, lat: float, before: int, after: int, share: float, unsure: float) -> Pose:
         turning = {name: _turned(getattr(self, name), before, after, share) for name in ("yaw_deg", "roll_deg")}
         return Pose(
-            lon_deg=_wrapped(_turned(self.lon_deg, before, after, share) or 0.0),  # rows never lack it
-            lat_deg=_mixed(self.lat_deg, before, after, share) or 0.0,
+            lon_deg=_wrapped(lon),
+            lat_deg=lat,
             height_m=_mixed(self.height_m, before, after, share),
             pitch_deg=_mixed(self.pitch_deg, before, after, share),
             yaw_from=self.yaw_from if turning["yaw_deg"] is not None else "",
             t_s=t_s,
             utc_s=None if self.epoch_s is None else self.epoch_s + t_s,
-            position_m=self.position_m,
+            position_m=unsure,
             **turning,
         )
 
@@ -207,48 +226,4 @@ def _turned(column: NDArray[np.float64], before: int, after: int, share: float) 
 def _without(rows: NDArray[Any], kept: NDArray[Any], reason: str, dropped: Counter[str]) -> NDArray[Any]:
     if len(kept) < len(rows):
         dropped[reason] += len(rows) - len(kept)
-    return kept
-
-
-def _growing(t_s: NDArray[np.float64]) -> NDArray[np.intp]:
-    """Rows of the longest strictly growing selection: one wrong late time must not cost all rows after it.
-
-    Source: the patience algorithm for the longest increasing subsequence.
-    """
-    if len(t_s) < 2 or (np.diff(t_s) > 0).all():
-        return np.arange(len(t_s))
-    ends: list[float] = []
-    rows: list[int] = []
-    before = np.full(len(t_s), -1)
-    for row, time in enumerate(t_s.tolist()):
-        at = bisect_left(ends, time)
-        before[row] = rows[at - 1] if at else -1
-        ends[at : at + 1], rows[at : at + 1] = [time], [row]
-    chain = [rows[-1]]
-    while before[chain[-1]] >= 0:
-        chain.append(int(before[chain[-1]]))
-    return np.array(chain[::-1], np.intp)
-
-
-def _steady(t_s: NDArray[np.float64], metres: NDArray[np.float64]) -> NDArray[np.intp]:
-    """Rows that can be reached from the longest stretch without a jump, so that a bad first row costs only itself."""
-    steps = np.linalg.norm(np.diff(metres, axis=0), axis=1)
-    jumps = ~(steps <= JUMP_SLACK_M + SPEED_LIMIT_MPS * np.diff(t_s))
-    if not jumps.any():
-        return np.arange(len(t_s))
-    edges = np.concatenate([[0], np.flatnonzero(jumps) + 1, [len(t_s)]])
-    longest = int(np.argmax(np.diff(edges)))
-    first, last = int(edges[longest]), int(edges[longest + 1]) - 1
-    earlier = _reached(t_s, metres, range(first - 1, -1, -1), first)
-    later = _reached(t_s, metres, range(last + 1, len(t_s)), last)
-    return np.array([*earlier[::-1], *range(first, last + 1), *later], np.intp)
-
-
-def _reached(t_s: NDArray[np.float64], metres: NDArray[np.float64], rows: range, anchor: int) -> list[int]:
-    kept = []
-    for row in rows:
-        limit = JUMP_SLACK_M + SPEED_LIMIT_MPS * abs(t_s[row] - t_s[anchor])
-        if np.linalg.norm(metres[row] - metres[anchor]) <= limit:
-            kept.append(row)
-            anchor = row
     return kept

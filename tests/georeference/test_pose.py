@@ -134,3 +134,21 @@ def test_whatever_comes_rows_are_kept_or_counted(rows: list[tuple[float, float, 
     assert (np.diff(made.t_s) > 0).all()
     pose = made.at(float(made.t_s[0]))
     assert pose is not None
+
+
+def test_beyond_the_last_row_the_position_goes_on_and_is_less_sure() -> None:
+    made = track([0, 1, 2], [45, 45 + 10 * NORTH, 45 + 20 * NORTH])
+    pose, within = made.at(2.8), made.at(1.8)
+    assert pose is not None
+    assert within is not None
+    assert (pose.lat_deg - 45) / NORTH == pytest.approx(28, abs=0.1)
+    assert pose.position_m > within.position_m + 1
+    before = made.at(-0.5)
+    assert before is not None
+    assert (before.lat_deg - 45) / NORTH == pytest.approx(-5, abs=0.1)
+
+
+def test_one_row_stands_still() -> None:
+    pose = track([5]).at(5.9)
+    assert pose is not None
+    assert (pose.lon_deg, pose.lat_deg, pose.position_m) == (7.0, 45.0, 2.5)
