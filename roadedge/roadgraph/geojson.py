@@ -51,9 +51,9 @@ def read_geojson(path: str | Path) -> RoadGraph:
         return from_geojson(document)
     except OSError as error:
         raise DataError(f"cannot read the road graph {path}: {error.strerror or error}") from error
-    except ValueError as error:
-        if isinstance(error, RoadEdgeError):
-            raise DataError(f"{path}: {error}") from error
+    except DataError as error:
+        raise DataError(f"{path}: {error}") from error
+    except (ValueError, RecursionError) as error:
         raise DataError(f"{path} is no JSON text: {error}") from error
 
 
@@ -73,19 +73,27 @@ def from_geojson(document: Any) -> RoadGraph:
         raise DataError("a FeatureCollection needs a list of features")
     crs = document.get("crs_name", LONLAT)
     unit = document.get("unit", "px" if crs == PIXEL else "m")
-    roads, points = [], []
+    roads: list[tuple[Line, Mapping[str, Any]]] = []
+    points: list[tuple[Line, Mapping[str, Any]]] = []
     for number, feature in enumerate(features):
         try:
-            geometry, facts = feature["geometry"], feature.get("properties") or {}
+            geometry, facts = feature["geometry"], dict(feature.get("properties") or {})
             if geometry is None:
                 continue
             if geometry["type"] == "Point":
-                points.append((np.array(geometry["coordinates"], np.float64)[:2], facts))
+                points.append((_position(geometry["coordinates"]), facts))
             else:
                 roads += [(line, facts) for line in _lines(geometry)]
         except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
             raise DataError(f"feature {number} is no line with coordinates: {error}") from error
-    return _assemble(roads, points, crs, unit)
+    if not isinstance(crs, str):
+        raise DataError(f"crs_name must be a text, got {crs!r}")
+    try:
+        return _assemble(roads, points, crs, unit)
+    except RoadEdgeError:
+        raise
+    except (TypeError, ValueError, OverflowError) as error:
+        raise DataError(f"u, v, node, lengths, widths and confidences must be numbers: {error}") from error
 
 
 def _road(graph: RoadGraph, edge: int, decimals: int) -> dict[str, Any]:
@@ -116,6 +124,13 @@ def _lines(geometry: Mapping[str, Any]) -> Iterable[Line]:
         if not np.isfinite(line).all():
             raise ValueError("positions must be finite")
         yield line
+
+
+def _position(coordinates: Any) -> Line:
+    point = np.array(coordinates, np.float64)[:2]
+    if point.shape != (2,) or not np.isfinite(point).all():
+        raise ValueError("a position is two finite numbers")
+    return point
 
 
 def _assemble(

@@ -119,6 +119,13 @@ def test_lines_of_several_parts_and_points_of_no_length_are_understood() -> None
         (collection([["a", 0], [1, 1]]), "feature 0"),
         ({"type": "FeatureCollection", "features": [{"geometry": {"type": "Polygon", "coordinates": []}}]}, "Polygon"),
         (collection([[0, 0], [1, float("nan")]]), "finite"),
+        (collection([[0, 0], [1, 1]], properties={"u": "a", "v": 1}), "must be numbers"),
+        (collection([[0, 0], [1, 1]], properties={"confidence": "high"}), "must be numbers"),
+        (collection([[0, 0], [1, 1]], properties={"confidence": 3}), "confidence of edge 0"),
+        ({**collection([[0, 0], [1, 1]]), "crs_name": 4326}, "crs_name"),
+        ({**collection([[0, 0], [1, 1]]), "unit": "miles"}, "unit"),
+        ({"type": "FeatureCollection", "features": [{"geometry": {"type": "Point", "coordinates": [1]}}]}, "feature 0"),
+        ({"type": "FeatureCollection", "features": [{"geometry": {"type": "Point"}, "properties": [1]}]}, "feature 0"),
     ],
 )
 def test_geojson_without_lines_is_refused(document: Any, says: str) -> None:
