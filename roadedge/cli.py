@@ -453,6 +453,9 @@ def infer(
     sync_tolerance: Annotated[
         str, typer.Option(help="Furthest in time that points may lie from their frame; 100ms, 2s, inf.")
     ] = "1s",
+    headings: Annotated[
+        str, typer.Option(help="Yaw tags of photos: trust them, check them against the pictures, or fix reversed ones.")
+    ] = "trust",
     time_offset: Annotated[str, typer.Option(help="Added to the times of points and telemetry; -18s.")] = "0s",
     window: Annotated[str | None, typer.Option(help="How long a live point stays; default the network's.")] = None,
     backend: Annotated[str, typer.Option(help=BACKEND_HELP)] = "auto",
@@ -501,6 +504,7 @@ def infer(
         tuple(trajectory or ()), gsd, points_crs, datum, parse_centre(centre), heading, camera, telemetry,
         parse_seconds("--sync-tolerance", sync_tolerance), parse_seconds("--time-offset", time_offset),
         None if window is None else parse_seconds("--window", window), live_options(source_timeout, reconnect),
+        headings,
     )  # fmt: skip
     rate_hz, realtime = parse_rate(rate)
     seconds = None if duration is None else parse_seconds("--duration", duration)
@@ -606,6 +610,24 @@ def report(
     for lack in saved.missing:
         say(f"note: {lack}")
     say(f"Next: roadedge report {run} --html" if path is None else f"Report written to {path}")
+
+
+@app.command("check-headings")
+def check_headings(
+    photos: Annotated[str, typer.Argument(help="A folder or quoted glob of successive drone photos.")],
+    as_json: Json = False,
+    verbose: Verbose = False,
+) -> None:
+    """Hold the yaw tags of photos against how their pictures shift; exit 8 where some are reversed or wrong."""
+    from roadedge.georeference.heading import check_photos
+    from roadedge.stream.opening import images_of
+
+    found = check_photos(images_of(photos))
+    if as_json:
+        print_json(found.to_dict())
+    else:
+        print(*found.lines(), sep="\n")
+    found.check()
 
 
 @app.command()

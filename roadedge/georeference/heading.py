@@ -5,8 +5,8 @@ Some cameras write a yaw that is reversed or drifts. No tag tells; two successiv
 
 from __future__ import annotations
 
-import math
 import dataclasses
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -91,7 +91,6 @@ class HeadingReport:
         if unknown:
             said.append(f"{unknown} of {len(self.images)} images do not tell: too little texture, overlap or way")
         return said
-
 
     def lines(self) -> list[str]:
         """A line an image, then what a person should know."""

@@ -10,6 +10,9 @@ from roadedge.errors import UsageError
 from roadedge.stream.live import LiveOptions
 
 
+HEADINGS = ("trust", "check", "fix")
+
+
 @dataclass(frozen=True, slots=True)
 class SourceOptions:
     """What a user says beside the source.
@@ -18,7 +21,7 @@ class SourceOptions:
     `read_points`. `centre` is longitude and latitude (degrees, WGS 84) of a camera that stands and looks straight down,
     `heading_deg` the direction of its top, clockwise from north; with `gsd_m`, metres per pixel, they say where its
     pixels lie. `camera` is a camera file, `telemetry` a file of DJI subtitles or a track of the camera's vehicle.
-    `tolerance_s`, `offset_s` and `window_s` pair points with frames, see `FeedPairing`.
+    `headings` says what to do with the yaw tags of photos, one of HEADINGS. `tolerance_s`, `offset_s` and `window_s` pair points with frames, see `FeedPairing`.
     """
 
     trajectories: tuple[str, ...] = ()
@@ -33,8 +36,11 @@ class SourceOptions:
     offset_s: float = 0.0
     window_s: float | None = None
     live: LiveOptions = field(default_factory=LiveOptions)
+    headings: str = "trust"
 
     def __post_init__(self) -> None:
+        if self.headings not in HEADINGS:
+            raise UsageError(f"--headings is one of {', '.join(HEADINGS)}, got {self.headings!r}")
         if self.centre is not None and self.gsd_m is None:
             raise UsageError("--centre says where the image lies only together with --gsd, the metres per pixel")
         if self.centre is not None and (self.camera is not None or self.telemetry is not None):

@@ -13,6 +13,7 @@ from roadedge.errors import DataError, RoadEdgeError, SourceError, UsageError
 from roadedge.georeference.camera import Camera
 from roadedge.georeference.camera_file import read_camera
 from roadedge.georeference.dji_srt import beside, read_srt
+from roadedge.georeference.heading import check_photos
 from roadedge.georeference.lens import Lens
 from roadedge.georeference.pose import PoseTrack
 from roadedge.georeference.track_file import read_track
@@ -121,7 +122,7 @@ def _locator(text: str, source: Source, options: SourceOptions, needed: bool, te
         tell(f"the places of the frames come from {found.name}")
         return _by_camera(text, source, options, None, found)
     if isinstance(source, ImageFiles) and options.gsd_m is None:
-        return _by_tags(images_of(text), needed, tell)
+        return _by_tags(images_of(text), options.headings, needed, tell)
     return None
 
 
@@ -154,7 +155,7 @@ def _track(path: Path, options: SourceOptions) -> tuple[PoseTrack, Lens | None, 
     return track, None, track.notices
 
 
-def _by_tags(images: list[Path], needed: bool, tell: Tell) -> Locator | None:
+def _by_tags(images: list[Path], headings: str, needed: bool, tell: Tell) -> Locator | None:
     """Photos by their EXIF and XMP, rasters by their geotransform; None where they say nothing."""
     names = output_names(images)
     if any(path.suffix.lower() in RASTER_SUFFIXES for path in images):
@@ -167,7 +168,15 @@ def _by_tags(images: list[Path], needed: bool, tell: Tell) -> Locator | None:
             if needed:
                 raise
             return None
-    located = of_photos(images, names)
+    reversed_names: tuple[str, ...] = ()
+    if headings != "trust":
+        found = check_photos(images)
+        for sentence in found.sentences():
+            tell(f"notice: {sentence}")
+        reversed_names = found.reversed_names if headings == "fix" else ()
+        if reversed_names:
+            tell(f"turned by 180 degrees: {', '.join(reversed_names)}")
+    located = of_photos(images, names, turned=reversed_names)
     if located is not None:
-        tell(f"the places of the images come from their own tags ({located.describe()['kind']})")
+        tell("the places of the photos come from their own tags")
     return located

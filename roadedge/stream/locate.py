@@ -5,7 +5,7 @@ from __future__ import annotations
 import abc
 import dataclasses
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -101,14 +101,26 @@ class FileLocator(Locator):
         return placed(frame, place(frame.sample.size))
 
 
-def of_photos(paths: Sequence[Path], names: Sequence[str], plane: LocalPlane | None = None) -> FileLocator | None:
-    """The locator of photos by their own tags; None where not one holds a position. `names` are those of the frames."""
+def of_photos(
+    paths: Sequence[Path],
+    names: Sequence[str],
+    plane: LocalPlane | None = None,
+    turned: Collection[str] = (),
+) -> FileLocator | None:
+    """The locator of photos by their own tags; None where not one holds a position.
+
+    `names` are those of the frames; files whose stem is in `turned` lie the other way round than their tags say.
+    """
     photos: dict[str, Photo] = {}
     for path, name in zip(paths, names, strict=True):
         try:
-            photos[name] = read_photo(path)
+            photo = read_photo(path)
         except DataError:  # no JPEG or no position: this frame has no place, and is counted so
             continue
+        yaw_deg = photo.pose.yaw_deg
+        if path.stem in turned and yaw_deg is not None:
+            photo = dataclasses.replace(photo, pose=dataclasses.replace(photo.pose, yaw_deg=(yaw_deg + 180) % 360))
+        photos[name] = photo
     if not photos:
         return None
     lonlat = [[photo.pose.lon_deg, photo.pose.lat_deg] for photo in photos.values()]

@@ -1,15 +1,20 @@
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from roadedge.cli import main
 from roadedge.data.city import City
 from roadedge.errors import DataError
 from roadedge.georeference.heading import check_heading, check_photos
 from roadedge.place import Place
+from roadedge.sample import Sample
+from roadedge.stream.locate import of_photos
+from roadedge.stream.sources import Frame
 
 SIZE = (256, 320)
 GSD_M = 0.5
@@ -112,3 +117,27 @@ def test_real_photos_whose_tags_are_reversed(real_data: Path) -> None:
     assert {image.verdict for image in report.images if image.name not in report.flagged} == {"ok"}
     assert report.scale == pytest.approx(1.07, abs=0.03)  # the ground lies lower than the take-off point, or the lens
     assert not report.drifts
+
+
+def test_the_command_flags_them_and_infer_turns_them_round(
+    real_data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    photos = real_data / "drone" / "photos_half"
+    assert main(["check-headings", str(photos), "--json"]) == 8
+    told = capsys.readouterr()
+    assert "infer --headings fix" in told.err
+    assert json.loads(told.out)["flagged"] == [f"DJI_00{number}" for number in range(24, 30)]
+
+    few = [photos / f"DJI_00{number}.JPG" for number in (22, 23, 24, 25)]  # the jump lies between 23 and 24
+    as_told, turned = (
+        of_photos(few, [path.stem for path in few]),
+        of_photos(few, [path.stem for path in few], turned=("DJI_0024", "DJI_0025")),
+    )
+    assert as_told is not None
+    assert turned is not None
+    frame = Frame("DJI_0024", Sample(np.zeros((1125, 2000, 3), np.uint8)))
+    before, after = as_told(frame).sample.place, turned(frame).sample.place
+    assert before is not None
+    assert after is not None
+    corner, opposite = [[0.0, 0.0]], [[2000.0, 1125.0]]
+    assert np.allclose(before.to_ground(corner), after.to_ground(opposite), atol=0.2)  # at a pitch of -89.9 degrees
