@@ -145,13 +145,18 @@ class RoadGraph:
         )
 
     def _below_horizon(self, place: Place) -> RoadGraph:
-        """Edges whose every point lies on the side of the horizon where the lowest point of the picture lies."""
-        if not self.lines:
+        """Edges whose every point lies on the ground's side of the horizon.
+
+        There the map from pixels to the plane is a mirror image (y runs down in a picture), beyond it no more: the
+        determinant of its derivative, det(H) / w³, changes its sign with w, which is 0 on the horizon.
+        """
+        matrix = place.homography
+        if not (self.lines and matrix[2, :2].any()):  # without a tilt there is no horizon, and rasters may be turned
             return self
-        depth = [line @ place.homography[2, :2] + place.homography[2, 2] for line in self.lines]
-        points, depths = np.concatenate(self.lines), np.concatenate(depth)
-        side = np.sign(depths[np.argmax(points[:, 1])])
-        return self.kept(np.array([bool((one * side > 1e-12).all()) for one in depth]))
+        depth = np.concatenate(self.lines) @ matrix[2, :2] + matrix[2, 2]
+        seen = depth * np.sign(np.linalg.det(matrix)) < -1e-9 * np.abs(depth).max()
+        ends = np.cumsum([len(line) for line in self.lines])
+        return self.kept(np.logical_and.reduceat(seen, np.concatenate([[0], ends[:-1]])))
 
 
 def measure(lines: Sequence[Line]) -> NDArray[np.float64]:

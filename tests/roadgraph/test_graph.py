@@ -91,10 +91,11 @@ def test_roads_across_the_horizon_are_left_out() -> None:
     graph = small_graph().to_ground(tilted)
     assert len(graph.u) == 2
     assert np.isfinite(graph.nodes).all()
-    above = RoadGraph(
-        NODES[:1] * [[1, 0.1]] + 0, np.array([0]), np.array([0]), (np.array([[10.0, 1], [12, 3], [10, 1]]),)
-    )
-    assert len(above.to_ground(tilted).u) == 1  # nothing tells which side is the ground when all lies on one
+    sky = np.array([[10.0, 1], [12, 3], [10, 1]])
+    above = RoadGraph(sky[:1], np.array([0]), np.array([0]), (sky,))
+    assert len(above.to_ground(tilted).u) == 0
+    turned = Place(np.array([[0.5, 0, 0], [0, 0.5, 0], [0, 0, 1.0]]))  # a raster stored from south to north
+    assert len(above.to_ground(turned).u) == 1
 
 
 def test_longitude_and_latitude_keep_the_metres() -> None:
