@@ -55,7 +55,9 @@ class ReplayFeed(Feed):
         """
         super().__init__(name)
         if points.t_s is None or not np.isfinite(points.t_s).any():
-            raise PointsError(f"{name} has no times to be replayed by; expected a column t, or take it as prior:FILE")
+            raise PointsError(
+                f"{name} has no row with a time to be replayed by; expected a column t, or take it as prior:FILE"
+            )
         self.crs = points.crs
         self.dropped.update(points.dropped)
         known = np.isfinite(points.t_s)

@@ -1,7 +1,7 @@
 """The points of one feed around what the camera sees, as a raster that frames are cut from.
 
 All points of the time window are kept, and those near the view stand in a `RollingHeatmap` besides. It is built anew
-from the kept points when the camera leaves the area it covers, three views wide, or when its cells no longer suit the
+from the kept points when the camera leaves the area it covers, two views wide, or when its cells no longer suit the
 frame. A cell is half a pixel of the network's grid and stays until it is more than 0.7 or less than 0.35 of one, that
 is until the scale has changed by a factor of 1.4. At 0.7 half the diagonal of a cell is half a pixel, and no point is
 moved by more; nor is a pixel then without a cell, however the camera is turned, since the circle in it holds a cell's
@@ -23,7 +23,7 @@ from roadedge.stream.feeds_crs import onto
 from roadedge.trajectory.rolling import RollingHeatmap
 
 FINEST, COARSEST = 0.35, 0.70  # cells in pixels of the network's grid between which a raster goes on being used
-AREA_VIEWS = 3.0  # sides of the covered area in sides of the view
+AREA_VIEWS = 2.0  # sides of the covered area in sides of the view
 AREA_CELLS = 1 << 25  # covered at most, beside the view itself: 128 MB of raster where every cell's block is in use
 KEPT_POINTS = 5_000_000  # of a time window, 120 MB
 _XY = NDArray[np.float64]  # (N, 2)

@@ -83,7 +83,7 @@ def test_a_jump_in_place_is_noticed_in_metres_and_kept() -> None:
 def test_every_row_with_a_time_comes_exactly_once_and_never_early(t_s: list[float], moments: list[float]) -> None:
     known = [t for t in t_s if not np.isnan(t)]
     if not known:
-        with pytest.raises(PointsError, match="no times"):
+        with pytest.raises(PointsError, match="no row with a time"):
             ReplayFeed("r", points(t_s))
         return
     feed, given_out = ReplayFeed("r", points(t_s)), []
@@ -125,7 +125,7 @@ def test_a_replay_without_times_names_the_prior(tmp_path: Path) -> None:
     with pytest.raises(PointsError, match="prior:FILE"):
         open_feed(f"replay:{name}")
     empty = write(tmp_path / "e.csv", "x,y,t\n")
-    with pytest.raises(PointsError, match="no times"):
+    with pytest.raises(PointsError, match="no row with a time"):
         open_feed(f"replay:{empty}")
     assert len(open_feed(empty).take(0.0) or []) == 0
 
