@@ -3,8 +3,8 @@
 # How to run it, with GPU, camera and ports: docs/docker.md
 
 FROM python:3.12-slim-bookworm AS build
-ARG EXTRAS=openvino,video,points,nvml
-# More packages for pip: with an NVIDIA GPU --build-arg EXTRAS=video,points,nvml,tensorrt-rtx --build-arg MORE=cuda-python
+ARG EXTRAS=openvino,video,points,graph,nvml
+# More packages for pip: with an NVIDIA GPU --build-arg EXTRAS=video,points,graph,nvml,tensorrt-rtx --build-arg MORE=cuda-python
 ARG MORE=
 WORKDIR /src
 RUN python -m venv /opt/roadedge
