@@ -140,6 +140,16 @@ class CameraLocator(Locator):
         east, north = ahead * mount.forward_m + aside * mount.right_m
         return dataclasses.replace(view, east_m=view.east_m + east, north_m=view.north_m + north)
 
+    def position(self, frame: Frame) -> tuple[float, float] | None:
+        """Metres east and north of the antenna when the frame was taken; None where the track does not say."""
+        if self._track is None or frame.capture_s is None:
+            return None
+        pose = self._track.at(frame.capture_s + self._offset_s, self._tolerance_s)
+        if pose is None:
+            return None
+        east, north = self.plane.from_lonlat([[pose.lon_deg, pose.lat_deg]])[0].tolist()
+        return east, north
+
     def describe(self) -> dict[str, Any]:
         """As of any locator, with what the track lost."""
         track = self._track
