@@ -1,4 +1,4 @@
-"""docs/complaints.md is held to the suite: all sixteen rows are there, and the tests that they name exist."""
+"""docs/complaints.md is held to the suite: all its rows are there, and the tests that they name exist."""
 
 from __future__ import annotations
 
@@ -22,8 +22,9 @@ def functions_of(file: str) -> dict[str, str]:
     return {node.name: " ".join(map(ast.unparse, node.decorator_list)) for node in functions}
 
 
-def test_the_table_has_all_sixteen_in_their_order() -> None:
-    assert [int(number) for number, *_ in ROWS] == list(range(1, 17))
+def test_the_table_has_all_complaints_in_their_order() -> None:
+    """23 is about the modes of another program, which no test of ours could hold to anything."""
+    assert [int(number) for number, *_ in ROWS] == [*range(1, 23), *range(24, 28)]
 
 
 @pytest.mark.parametrize(("number", "complaint", "answer", "tests"), ROWS, ids=[number for number, *_ in ROWS])
