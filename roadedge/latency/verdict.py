@@ -63,6 +63,7 @@ def judge(
     non_finite: int = 0,
     infer_drift: float | None = None,
     rss_slope_mb_per_min: float | None = None,
+    ended_by: str | None = None,
 ) -> Verdict:
     """Hold a run against the eight rules.
 
@@ -80,9 +81,10 @@ def judge(
         infer_drift: median inference of the last minute by that of the first, None for a run under two minutes; see
             `drift.infer_drift`.
         rss_slope_mb_per_min: growth of the process's memory; None where it was not watched.
+        ended_by: the error that ended the run before its time, None where none did.
     """
     scale = _Scale([], [], [])
-    _check_length(scale, profile, asked_s, interrupted)
+    _check_length(scale, profile, asked_s, interrupted, ended_by)
     _check_machine(scale, profile, throttled, gpu_processes)
     scale.rule(
         backend_asked in ("auto", backend_used),
@@ -103,6 +105,12 @@ def judge(
     return Verdict(tuple(scale.failed), tuple(scale.unseen), warned, tuple(scale.held))
 
 
+def gpu_processes_of(machine: Mapping[str, Any] | None) -> int | None:
+    """The most other processes seen on the GPU at once, from `MachineWatch.to_dict`; None where they cannot be seen."""
+    seen = ((machine or {}).get("summary") or {}).get("gpu_other_processes") or {}
+    return None if seen.get("max") is None else int(seen["max"])
+
+
 @dataclass(frozen=True, slots=True)
 class _Scale:
     failed: list[str]
@@ -113,9 +121,13 @@ class _Scale:
         (self.held if holds else self.failed).append(why if holds else why_not)
 
 
-def _check_length(scale: _Scale, profile: Profile, asked_s: float | None, interrupted: bool) -> None:
+def _check_length(
+    scale: _Scale, profile: Profile, asked_s: float | None, interrupted: bool, ended_by: str | None
+) -> None:
     if interrupted:
         scale.failed.append("it was interrupted")
+    if ended_by is not None:
+        scale.failed.append(f"an error ended it: {ended_by}")
     lasted = f"it lasted {profile.duration_s:.1f} s"
     if asked_s is None:
         scale.held.append(f"{lasted}; no length was asked for")

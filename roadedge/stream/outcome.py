@@ -13,7 +13,7 @@ from roadedge.latency.drift import infer_drift
 from roadedge.latency.machine import MachineWatch
 from roadedge.latency.profile import Profile, profile_of
 from roadedge.latency.report import write_report
-from roadedge.latency.verdict import Verdict, judge
+from roadedge.latency.verdict import Verdict, gpu_processes_of, judge
 from roadedge.metrics.pixel import PixelScores, score
 from roadedge.stream.inputs import SourceOptions
 from roadedge.stream.pipeline import Pipeline, Run
@@ -116,6 +116,8 @@ def conclude(
         non_finite=int(isinstance(error, NonFiniteError)),
         infer_drift=infer_drift(run.records, profile.warmup.frames),
         rss_slope_mb_per_min=None if machine is None else facts["machine"]["rss_slope_mb_per_min"],
+        gpu_processes=gpu_processes_of(facts["machine"]),
+        ended_by=None if error is None or isinstance(error, NonFiniteError) else str(error),
     )
     scores = score(run.counts) if run.counts else None
     metrics = metrics_of(run, profile, verdict, scores, facts)

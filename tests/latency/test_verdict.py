@@ -9,7 +9,8 @@ import pytest
 
 from roadedge.latency.drift import infer_drift
 from roadedge.latency.profile import FrameRecord
-from roadedge.latency.verdict import Verdict, judge
+from roadedge.latency.summary import summarize
+from roadedge.latency.verdict import Verdict, gpu_processes_of, judge
 from tests.latency.test_profile import dropped, profile, record
 
 LONG = [record(i) for i in range(800)]
@@ -59,6 +60,7 @@ def test_on_a_device_that_shows_all_the_eight_rules_hold() -> None:
         ({"non_finite": 3}, "NaN or infinity for 3 frames"),
         ({"accuracy_known": False}, "roadedge eval"),
         ({"interrupted": True}, "it was interrupted"),
+        ({"ended_by": "the stream was lost"}, "an error ended it: the stream was lost"),
     ],
 )
 def test_each_broken_rule_is_named_and_the_others_hold(changes: dict[str, Any], reason: str) -> None:
@@ -110,3 +112,20 @@ def test_the_drift_is_the_last_minute_by_the_first() -> None:
 def test_a_verdict_comes_back_from_its_json() -> None:
     seen = verdict(LONG[:300], machine_load=3.0)
     assert Verdict.from_dict(seen.to_dict()) == seen
+
+
+def test_a_processor_that_holds_the_gpu_up_is_warned_of() -> None:
+    times = {"enqueue": summarize([8.1] * 20), "gpu": summarize([10.0] * 20)}
+    shown = dataclasses.replace(profile(LONG), device=times)
+    seen = judge(
+        shown, asked_s=None, interrupted=False, backend_asked="auto", backend_used="tensorrt", accuracy_known=True
+    )
+    assert seen.warnings == (
+        "enqueueing takes 8.10 ms and the GPU 10.00 ms: the processor holds it up; try a CUDA graph",
+    )
+
+
+def test_the_most_processes_on_the_gpu_come_from_the_machine_where_it_shows_them() -> None:
+    assert gpu_processes_of({"summary": {"gpu_other_processes": {"n": 9, "max": 2.0}}}) == 2
+    assert gpu_processes_of({"summary": {"gpu_other_processes": {"n": 0, "max": None}}}) is None
+    assert gpu_processes_of({"summary": {}}) is gpu_processes_of(None) is None
