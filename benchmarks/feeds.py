@@ -162,10 +162,10 @@ def receive(form: str, count: int = 50_000) -> float:
     if form == "json":
         lines = [b'{"lon": 11.5%d, "lat": 48.1, "t": 1711197319.5}' % i for i in range(count)]
     with UdpFeed(connection, form, FeedOptions()) as feed:
-        begin = time.perf_counter()
+        begin = time.thread_time()
         for line in lines:
             feed.receive(line, 1)
-        seconds = time.perf_counter() - begin
+        seconds = time.thread_time() - begin
         taken = feed.take(0.0)
     assert taken is not None
     assert len(taken) == count, dict(feed.dropped)

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from roadedge.errors import PointsError, SourceError, UsageError
 from roadedge.stream.feeds import Feed, FeedOptions, is_utc
+from roadedge.stream.feeds_crs import check_crs
 from roadedge.trajectory.datum import to_wgs84
 from roadedge.trajectory.points import Points
 from roadedge.trajectory.readers import read_points
@@ -126,9 +127,11 @@ def _read(text: str, options: FeedOptions) -> Points:
     if not path.is_file():
         raise SourceError(f"there is no file {path} of points; check --trajectory")
     try:
-        return read_points(path, options.datum, options.points_crs)
+        points = read_points(path, options.datum, options.points_crs)
     except OSError as error:
         raise SourceError(f"cannot read {path}: {error.strerror or error}") from error
+    check_crs(points.crs)
+    return points
 
 
 def _times(points: Points) -> NDArray[np.float64]:

@@ -34,6 +34,7 @@ class Joined:
         self._nearest = NearestTime()
         self._area: AreaHeatmap | None = None
         self._notice = ""
+        self._least_skew_s = math.inf
         if not feed.timed:
             self._area = AreaHeatmap(None)
             self._take(math.inf)
@@ -52,6 +53,7 @@ class Joined:
         self._area.advance(now_s)
         self._take(now_s)
         skew_s = self._nearest.skew_s(now_s, self.feed.next_s)
+        self._least_skew_s = min(self._least_skew_s, math.inf if skew_s is None else skew_s)
         belongs = skew_s is not None and skew_s <= self._tolerance_s
         self.pairs += belongs
         return skew_s, belongs
@@ -64,12 +66,15 @@ class Joined:
         if place is None or self._area is None:
             return None
         on_grid = place if grid == (height, width) else place.scaled(grid[1] / width, grid[0] / height)
+        if not 0 < on_grid.gsd_m(grid) < math.inf:  # a camera that looks along the ground
+            return None
         return self._area.counts(on_grid, grid)
 
     def describe(self) -> dict[str, Any]:
         """For metrics.json: rule of alignment, points, and what was left out why."""
         area = self._area
-        notices = [text for text in (self._notice, self.feed.problem()) if text]
+        notices = [text for text in (self._notice, self._apart(), self.feed.problem()) if text]
+        dropped = Counter(dict(self.feed.dropped)) + self.dropped  # a copy: the receiver goes on counting
         return {
             "name": self.feed.name,
             "crs": self.feed.crs,
@@ -78,12 +83,22 @@ class Joined:
             "alignment_means": RULES.get(self._alignment.rule, "no frame with a time came"),
             "points": self.taken,
             "frames_with": self.pairs,
-            "dropped": dict(self.feed.dropped + self.dropped + (Counter() if area is None else area.left_out)),
+            "dropped": dict(dropped if area is None else dropped + area.left_out),
             "noticed": dict(self.feed.noticed),
             "rebuilds": 0 if area is None else area.rebuilds,
             "memory_mb": 0.0 if area is None else round(area.memory_bytes / 1e6, 1),
             "notices": notices,
         }
+
+    def _apart(self) -> str:
+        """What to say where points came and no frame was near one of them in time."""
+        if self.pairs or self._notice or not math.isfinite(self._least_skew_s):
+            return ""
+        return (
+            f"{self.feed.name} has no part in any frame: the nearest of its points in time was "
+            f"{self._least_skew_s:.1f} s away, the tolerance is {self._tolerance_s:g} s; see --sync-tolerance, --time-offset and, for live points, "
+            "udp://HOST:PORT?time=arrival"
+        )
 
     def _take(self, now_s: float) -> None:
         points = self.feed.take(now_s)

@@ -25,6 +25,7 @@ from roadedge.trajectory.rolling import RollingHeatmap
 FINEST, COARSEST = 0.35, 0.70  # cells in pixels of the network's grid between which a raster goes on being used
 AREA_VIEWS = 2.0  # sides of the covered area in sides of the view
 AREA_CELLS = 1 << 25  # covered at most, beside the view itself: 128 MB of raster where every cell's block is in use
+FARTHEST_M = 1000.0  # from what the lower edge of a tilted camera sees; beyond, kilometres are one row of pixels
 KEPT_POINTS = 5_000_000  # of a time window, 120 MB
 _XY = NDArray[np.float64]  # (N, 2)
 _Seconds = NDArray[np.float64]  # (N,)
@@ -235,14 +236,22 @@ def in_box(xy: _XY, box: Box) -> NDArray[np.bool_]:
 
 
 def view_of(place: Place, size: tuple[int, int]) -> Box:
-    """What part of the ground an image of `size` (H, W) shows; all of it where the horizon is in view."""
+    """What part of the ground an image of `size` (H, W) shows, of a tilted camera up to FARTHEST_M away."""
     height, width = size
     corners = np.array([[0, 0, 1], [width, 0, 1], [0, height, 1], [width, height, 1]], np.float64)
     seen = corners @ place.homography.T
-    if not (seen[:, 2] > 0).all() and not (seen[:, 2] < 0).all():
-        return Box(-math.inf, -math.inf, math.inf, math.inf)
-    x, y = seen[:, 0] / seen[:, 2], seen[:, 1] / seen[:, 2]
-    return Box(float(x.min()), float(y.min()), float(x.max()), float(y.max()))
+    horizon = not (seen[:, 2] > 0).all() and not (seen[:, 2] < 0).all()
+    view = Box(-math.inf, -math.inf, math.inf, math.inf)
+    if not horizon:
+        x, y = seen[:, 0] / seen[:, 2], seen[:, 1] / seen[:, 2]
+        view = Box(float(x.min()), float(y.min()), float(x.max()), float(y.max()))
+    if not place.homography[2, :2].any():
+        return view
+    x0, y0 = place.to_ground([[width / 2, height]])[0].tolist()
+    near = Box(x0 - FARTHEST_M, y0 - FARTHEST_M, x0 + FARTHEST_M, y0 + FARTHEST_M)
+    return Box(
+        max(view.left, near.left), max(view.bottom, near.bottom), min(view.right, near.right), min(view.top, near.top)
+    )
 
 
 def is_crop(place: Place, raster: RollingHeatmap) -> bool:

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 
 from roadedge.stream.feeds import is_utc
 
-_SENTENCE = re.compile(rb"\$([A-Z]{2})([A-Z]{3}),([^*$\r\n]{0,120})\*([0-9A-Fa-f]{2})")
-_ANY = re.compile(rb"\$[A-Z]{5},")
+_SENTENCE = re.compile(rb"[$!]([A-Z][A-Z0-9]{2,7}),([^*$!\r\n]{0,500})\*([0-9A-Fa-f]{2})")
+_BEGIN = re.compile(rb"[$!][A-Z][A-Z0-9]{2,7},")
 _DAY_S = 86400
 _SENDERS = 256  # whose last fix is remembered: beyond, the one heard longest ago is forgotten
 _SAME_PLACE_DEG = 5e-5  # 5 m: RMC and GGA of one epoch may round differently
@@ -49,19 +49,20 @@ class NmeaSentences:
             sender: tells receivers apart.
             arrival_s: seconds since 1970 at which it came, by the host.
         """
-        found = list(_SENTENCE.finditer(line))
-        if len(found) < len(_ANY.findall(line)):
-            self._dropped["checksum"] += len(_ANY.findall(line)) - len(found)
+        found, begun = list(_SENTENCE.finditer(line)), len(_BEGIN.findall(line))
+        if len(found) < begun:
+            self._dropped["checksum"] += begun - len(found)
         elif not found:
             self._dropped["unreadable"] += 1
         fixes = []
         for sentence in found:
-            if sentence[2] not in (b"RMC", b"GGA"):
-                continue
-            if _checksum(sentence[0][1:-3]) != int(sentence[4], 16):
+            talker, kind = sentence[1][:-3], sentence[1][-3:]
+            if _checksum(sentence[0][1:-3]) != int(sentence[3], 16):
                 self._dropped["checksum"] += 1
                 continue
-            fix = self._fix(sentence[2] == b"RMC", sentence[3].decode("ascii", "replace").split(","), sender, arrival_s)
+            if len(talker) != 2 or kind not in (b"RMC", b"GGA"):
+                continue
+            fix = self._fix(kind == b"RMC", sentence[2].decode("ascii", "replace").split(","), sender, arrival_s)
             if fix is not None:
                 fixes.append(fix)
         return fixes

@@ -145,7 +145,7 @@ class UdpFeed(Feed):
         content = datagram.strip(b" \t\r\n\0")
         if content[:1] in (b"{", b"["):
             self._keep(sightings(content, arrival_s, self.dropped, self.noticed, self._own_times))
-        elif b"$" in content:
+        elif b"$" in content or content[:1] == b"!":
             for line in content.splitlines():
                 for t_s, lon, lat in self._nmea.fixes(line, sender, arrival_s):
                     self._keep([(True, t_s if self._own_times else arrival_s, lon, lat)])

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from roadedge.errors import UsageError
+from roadedge.errors import RoadEdgeError, UsageError
 from roadedge.preprocess import fit
 from roadedge.spec import ModelSpec
 from roadedge.stream.feeds import Feed
@@ -87,7 +87,7 @@ class FeedPairing:
         """Join feeds with the frames of a source.
 
         Args:
-            feeds: closed by `close`.
+            feeds: closed by `close`, and where this raises.
             source: of the frames; not closed.
             locate: sets the place of a frame, None where the source does or nobody can.
             plane: that the frames' places will be in, so that a prior is turned into it before the first frame; None:
@@ -109,7 +109,12 @@ class FeedPairing:
             )
         self.frames: Counter[str] = Counter()
         self._locate, self._tolerance_s, self._offset_s, self._window_s = locate, tolerance_s, offset_s, window_s
-        self._joined = [Joined(feed, Alignment(feed, source, offset_s, host), tolerance_s, plane) for feed in feeds]
+        try:
+            self._joined = [Joined(feed, Alignment(feed, source, offset_s, host), tolerance_s, plane) for feed in feeds]
+        except RoadEdgeError:
+            for feed in feeds:
+                feed.close()
+            raise
 
     def place(self, frame: Frame) -> Frame:
         """What `locate` makes of the frame, else the frame."""

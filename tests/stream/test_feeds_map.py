@@ -80,6 +80,43 @@ def test_seen_from_any_side_and_height_no_point_is_lost_or_moved_by_more_than_ha
             assert np.hypot(*apart) <= 0.5 + 1e-6
 
 
+@settings(max_examples=25, deadline=None)
+@given(
+    st.integers(0, 10**6),
+    st.lists(
+        st.tuples(st.floats(0, 5), st.floats(-40, 40), st.floats(0, 360), st.floats(0.7, 1.4)), min_size=1, max_size=8
+    ),
+)
+def test_on_any_flight_the_counts_are_those_of_the_window_up_to_the_border(
+    seed: int, legs: list[tuple[float, float, float, float]]
+) -> None:
+    """Rebuilt or not, turned or not: all points a pixel within the frame are counted, none a pixel outside."""
+    xy, t_s = scattered(seed, 500), np.sort(np.random.default_rng(seed).uniform(0, 30, 500))
+    pairing = FeedPairing([ReplayFeed("r", recorded(t_s.tolist(), xy))], Frames(), tolerance_s=math.inf)
+    now_s, x, gsd_m = 0.0, 0.0, 0.5
+    for step_s, step_m, heading_deg, climb in legs:
+        now_s, x, gsd_m = now_s + step_s, x + step_m, gsd_m * climb
+        place = Place.nadir((x, -x / 2), gsd_m, SIZE, heading_deg)
+        second = pairing.second(frame(now_s, place), SPEC)
+        moment_s = float(t_s.min()) + now_s
+        pixels = place.to_image(xy[(t_s <= moment_s) & (t_s >= moment_s - 10)])
+        within, about = (((pixels >= edge) & (pixels < np.array(SIZE[::-1]) - edge)).all(axis=1) for edge in (1, -1))
+        assert second.points is not None
+        assert np.count_nonzero(within) <= second.points <= np.count_nonzero(about)
+
+
+def test_a_tilted_camera_that_sees_the_horizon_gets_what_lies_near() -> None:
+    """32 pixels above the lower edge lies the horizon; 20 m ahead a point, 5 km ahead a city."""
+    tilted = Place(np.array([[0.5, 0, -16.0], [0, 0, 16.0], [0, 1 / 16, -1.0]]))  # y = 16 / (v / 16 - 1)
+    city = np.random.default_rng(0).uniform([-1000, 5000], [1000, 7000], (5000, 2))
+    pairing = FeedPairing([PriorFeed("p", recorded([0.0] * 5001, np.vstack([[[0.3, 20.0]], city])))], Frames())
+    second = pairing.second(frame(0.0, tilted), SPEC)
+    assert second.points == 1
+    assert pairing.describe()["feeds"][0]["memory_mb"] < 1
+    level = Place(np.array([[1.0, 0, 0], [0, 1.0, 0], [0, 1 / 24, -1.0]]))  # the horizon runs through the middle
+    assert pairing.second(frame(1.0, level), SPEC).points is not None
+
+
 def test_a_climbing_drone_reuses_its_raster_until_the_scale_has_changed_by_half() -> None:
     pairing = FeedPairing([PriorFeed("p", recorded([0.0] * 2000, scattered(3, 2000, 200.0)))], Frames())
     for step in range(100):  # to 2.7 times its height

@@ -157,7 +157,14 @@ def test_no_datagram_breaks_the_receiver(datagram: bytes) -> None:
 
 
 def test_other_sentences_are_passed_over_and_stamps_before_a_sentence_too(feed: UdpFeed) -> None:
-    feed.receive(sentence(b"GPGSV,1,1,00") + b"\n" + rb"\s:gps,c:1711197319*00" + b"\\" + sentence(RMC), "a")
+    others = (
+        sentence(b"GPGSV,1,1,00"),
+        sentence(b"PUBX,00,1"),
+        b"!" + sentence(b"AIVDM,1,1,,A,13u?etPv2;0n:dDPwUM1U1Cb069D,0")[1:],
+    )
+    feed.receive(b"\n".join(others), "a")
+    feed.receive(others[2], "a")
+    feed.receive(rb"\s:gps,c:1711197319*00" + b"\\" + sentence(RMC), "a")
     assert len(taken(feed)) == 1
     assert not feed.dropped
 

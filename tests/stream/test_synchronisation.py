@@ -11,13 +11,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from roadedge.errors import UsageError
+from roadedge.errors import SpecMismatchError, UsageError
 from roadedge.spec import ModelSpec
 from roadedge.stream.feeds import Feed
 from roadedge.stream.feeds_file import PriorFeed, ReplayFeed
 from roadedge.stream.sources import Frame, Second, Source
 from roadedge.stream.synchronisation import FeedPairing, SourcePairing
 from tests.stream.feed_fakes import (
+    PLANE,
     SPEC,
     UTC_S,
     Frames,
@@ -127,6 +128,29 @@ def test_recordings_that_do_not_meet_are_told_with_their_dates() -> None:
     assert "2011-03-13 07:06:40" in notice
     assert "2023-11-14 22:13:20" in notice
     assert "--time-offset" in notice
+
+
+def test_a_feed_without_a_part_in_any_frame_says_how_far_away_it_was() -> None:
+    feed = LiveFeed()
+    feed.arrive([UTC_S - 7200.0])
+    pairing = FeedPairing([feed], Frames(UTC_S), host=Host())
+    assert pairing.second(frame(0.0, north_up()), SPEC).paired is False
+    facts = pairing.describe()["feeds"][0]
+    assert facts["dropped"] == {"late": 1}
+    assert "7200.0 s away" in facts["notices"][0]
+    assert "time=arrival" in facts["notices"][0]
+
+
+def test_feeds_are_closed_where_the_pairing_cannot_be_made() -> None:
+    closed = []
+
+    class Closes(LiveFeed):
+        def close(self) -> None:
+            closed.append(self)
+
+    with pytest.raises(SpecMismatchError):
+        FeedPairing([Closes(), PriorFeed("p", recorded([0.0]))], Frames(), plane=PLANE)
+    assert len(closed) == 1
 
 
 @pytest.mark.parametrize("capture_s", [None, float("nan"), float("inf")])
