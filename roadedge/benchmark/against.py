@@ -35,8 +35,10 @@ from roadedge.runners.base import Runner
 
 def measure_against(
     options: BenchmarkOptions, force: bool = False, tell: Tell = silent, clock: Clock | None = None
-) -> tuple[BenchmarkResult, BenchmarkResult, Comparison]:
+) -> tuple[BenchmarkResult, BenchmarkResult, Comparison | None]:
     """Measure `options.model` and `options.against` in turns; the results lie in A and B of the run folder.
+
+    Stopped before both had a whole turn, there is nothing to compare, and no comparison is returned.
 
     Args:
         options: what to do; each turn lasts `duration_s` after a warm-up of its own.
@@ -72,12 +74,13 @@ def measure_against(
         for name, one, found, (source, text, _) in zip("AB", both, measured, sources, strict=True):
             inside = folder / name
             inside.mkdir()
-            metrics, verdict = conclude(bench, one, found, text, None, {"turns": turns, "notes": []}, source)
-            results.append(BenchmarkResult(inside, found, verdict, metrics))
+            more = {"turns": turns, "notes": []}
+            whole, metrics, verdict = conclude(bench, one, found, text, None, more, source)
+            results.append(BenchmarkResult(inside, whole, verdict, metrics))
     comparison = compared(results, [one.name for one in both])
     sentences = missed(targets, measured[0].profile, measured[0].throughput_per_s, None)
     results[0] = replace(results[0], missed=tuple(sentences), asked=bool(targets))
-    results[0].metrics["comparison"] = comparison.to_dict()
+    results[0].metrics["comparison"] = None if comparison is None else comparison.to_dict()
     for result, submit in zip(results, (options.submit, None), strict=True):
         finish(result, replace(options, submit=submit), tell)
     return results[0], results[1], comparison
@@ -109,10 +112,12 @@ def take_turns(bench: Bench, both: list[Loaded], works: list[Work]) -> list[Meas
     return [_joined(turns, one, bench, began_ns) for turns, one in zip(loops, both, strict=True)]
 
 
-def compared(results: list[BenchmarkResult], names: list[str]) -> Comparison:
-    """The difference over the turns; of an interrupted run over those that both have whole."""
+def compared(results: list[BenchmarkResult], names: list[str]) -> Comparison | None:
+    """The difference over the turns that both have whole; None where there are none, after Ctrl-C."""
     first, second = (result.measured.samples_ms for result in results)
     whole = min(len(first), len(second))
+    if not whole:
+        return None
     headers = results[0].metrics["header"], results[1].metrics["header"]
     own, following = differing(*headers)
     values = {name: (headers[0].get(name), headers[1].get(name)) for name in CONTEXT if name in (*own, *following)}
@@ -127,7 +132,8 @@ def _joined(loops: list[Loop], one: Loaded, bench: Bench, began_ns: int) -> Meas
     for number, loop in enumerate(loops):
         warmup = (loop.warmup or find_warmup(loop.records)).frames
         measured = records_after(loop.records, warmup)
-        samples.append(times_of(measured))
+        if not loop.interrupted:
+            samples.append(times_of(measured))
         kept = loop.records if number == 0 else measured
         from_s = 0.0 if number == 0 or warmup == 0 else loop.records[warmup - 1].done_s
         shift_s = whole.duration_s - from_s

@@ -66,7 +66,7 @@ def run_benchmark(
             raise UsageError("--force belongs to compare and to --against")
         return _shown([benchmark(options, tell)], require_valid, say, print_json)
     first, second, comparison = measure_against(options, force, tell)
-    if print_json is None:
+    if print_json is None and comparison is not None:
         print(*comparison.lines(), sep="\n")
     return _shown([first, second], require_valid, say, print_json)
 

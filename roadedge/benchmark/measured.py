@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from roadedge.benchmark.frames import Prepared
-from roadedge.benchmark.multi import LOSS, most_streams, probe_s, run_streams
+from roadedge.benchmark.multi import LOSS, most_streams, probe_s, run_streams, streams_text
 from roadedge.benchmark.offline import BatchResult, run_sweep
 from roadedge.benchmark.options import DEFAULT_RATE_HZ, MOST_STREAMS, BenchmarkOptions
 from roadedge.benchmark.progress import Tell, records_after
@@ -124,12 +124,14 @@ def run_multi(
         held = run.worst_loss < LOSS and count > 0
         if held or options.streams is not None or count <= 1 or run.interrupted or stopped:
             break
-        tell(f"{count} streams lose {run.worst_loss:.1%} at full length; {count - 1} are tried")
+        tell(f"{streams_text(count)} lose {run.worst_loss:.1%} at full length; {count - 1} are tried")
         count -= 1
     stopped = stopped or run.interrupted
     sustained = None if stopped else count if held else 0
     before = warm.warmup or Warmup(0, False, None)
     profile = profile_of(run.records, rate_hz, "latest", load_ms, run.duration_s, "multi", replace(before, frames=0))
+    gaps_ms = [stream.max_gap_ms for stream in run.streams if stream.max_gap_ms is not None]
+    profile = replace(profile, max_gap_ms=max(gaps_ms, default=None))  # of one stream, not of all together
     answered = [record for record in run.records if record.age_ms is not None]
     own = {
         "streams": run.to_dict(),
@@ -139,7 +141,7 @@ def run_multi(
     }
     return Measured(
         run.records, profile, options.duration_s, stopped, len(answered),
-        (begin_ns, begin_ns + round(run.duration_s * 1e9)), f"{len(run.streams)} streams", own,
+        (begin_ns, begin_ns + round(run.duration_s * 1e9)), streams_text(len(run.streams)), own,
         [times_of(answered)], sustained,
     )  # fmt: skip
 

@@ -11,6 +11,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+
 from roadedge.benchmark.options import MOST_STREAMS
 from roadedge.benchmark.progress import Line, Tell, silent
 from roadedge.latency.clock import STAGES, Clock, StageTimer
@@ -38,6 +40,12 @@ class Stream:
         """Share of the due frames without a result."""
         return sum(bool(r.dropped_by) for r in self.records) / len(self.records) if self.records else 0.0
 
+    @property
+    def max_gap_ms(self) -> float | None:
+        """Longest time between two of its results."""
+        done_s = [r.done_s for r in self.records if r.age_ms is not None]
+        return float(np.diff(done_s).max()) * 1e3 if len(done_s) > 1 else None
+
     def age(self) -> Summary:
         """Age of its results, milliseconds."""
         return summarize([r.age_ms for r in self.records if r.age_ms is not None])
@@ -64,7 +72,13 @@ class Streams:
     def to_dict(self) -> list[dict[str, Any]]:
         """A row for each stream, as JSON values."""
         return [
-            {"stream": s.number, "due": len(s.records), "loss": s.loss, "age_ms": s.age().to_dict()}
+            {
+                "stream": s.number,
+                "due": len(s.records),
+                "loss": s.loss,
+                "max_gap_ms": s.max_gap_ms,
+                "age_ms": s.age().to_dict(),
+            }
             for s in self.streams
         ]
 
@@ -81,7 +95,7 @@ def run_streams(
     """
     period_ns = 1e9 / rate_hz
     streams = [Stream(n, round(n * period_ns / count)) for n in range(count)]
-    run, line = Streams(streams, duration_s), Line(tell, f"{count} streams")
+    run, line = Streams(streams, duration_s), Line(tell, streams_text(count))
     start_ns = clock.now_ns()
     last_ns = round(duration_s * 1e9)
     try:
@@ -125,7 +139,7 @@ def most_streams(
         interrupted = run.interrupted
         held = run.worst_loss < LOSS and not interrupted
         tried.append({"streams": count, "worst_loss": run.worst_loss, "sustained": held})
-        tell(f"{count} streams: worst loss {run.worst_loss:.1%}, {'sustained' if held else 'too many'}")
+        tell(f"{streams_text(count)}: worst loss {run.worst_loss:.1%}, {'sustained' if held else 'too many'}")
         return held
 
     good, bad = 0, 1
@@ -139,6 +153,11 @@ def most_streams(
         else:
             bad = middle
     return good, tried, interrupted
+
+
+def streams_text(count: int) -> str:
+    """`1 stream`, `4 streams`."""
+    return f"{count} stream{'' if count == 1 else 's'}"
 
 
 def probe_s(duration_s: float) -> float:

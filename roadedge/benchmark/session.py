@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from roadedge.benchmark.energy import idle_watts
-from roadedge.benchmark.frames import default_source, open_frames, prepare_ring
+from roadedge.benchmark.frames import Prepared, default_source, open_frames, prepare_ring, stacked
 from roadedge.benchmark.header import header_of
 from roadedge.benchmark.measured import Measured, run_fixed_rate, run_multi, run_offline, run_single
 from roadedge.benchmark.offline import sweep
@@ -83,7 +83,7 @@ def benchmark(options: BenchmarkOptions, tell: Tell = silent, clock: Clock | Non
         source.prepare()
         measured = _measure(bench, loaded, source, batches, rate_hz)
         more = {"notes": [note] if note else []}
-        metrics, verdict = conclude(bench, loaded, measured, text, rate_hz, more, source)
+        measured, metrics, verdict = conclude(bench, loaded, measured, text, rate_hz, more, source)
     failed = tuple(missed(targets, measured.profile, measured.throughput_per_s, measured.streams))
     result = BenchmarkResult(folder, measured, verdict, metrics, failed, bool(targets))
     finish(result, options, tell)
@@ -153,18 +153,22 @@ def open_source_for(options: BenchmarkOptions, runner: Runner, stack: ExitStack)
 def conclude(
     bench: Bench, loaded: Loaded, measured: Measured, source_text: str, rate_hz: float | None,
     more: Mapping[str, Any], source: Source,
-) -> tuple[dict[str, Any], Verdict]:  # fmt: skip
-    """Layers, the check for NaN, the verdict and the content of metrics.json."""
+) -> tuple[Measured, dict[str, Any], Verdict]:  # fmt: skip
+    """Layers, the check for NaN, the verdict and the content of metrics.json.
+
+    Ctrl-C during the layers leaves them out and marks the measurement as interrupted.
+    """
     options, runner = bench.options, loaded.runner
     ring = prepare_ring(source, runner.spec, 1)
     non_finite = 0 if measured.interrupted else count_non_finite(runner, ring[0].feeds)
     layers = None
     if options.layers and not measured.interrupted:
-        from roadedge.runners.layers import layer_times
-
-        bench.tell("layers: a pass of their own with the back-end's profiler")
-        layers = layer_times(runner, {name: plane[:1] for name, plane in ring[0].feeds.items()}).to_dict()
+        try:
+            layers = _layers(bench, runner, ring)
+        except KeyboardInterrupt:
+            measured = replace(measured, interrupted=True)
     machine = bench.watch.to_dict()
+    others = machine["summary"].get("gpu_other_processes", {}).get("max")
     drift = infer_drift(measured.records, measured.profile.warmup.frames)
     verdict = judge(
         measured.profile,
@@ -175,6 +179,7 @@ def conclude(
         accuracy_known=loaded.model["accuracy"] is not None,
         machine_load=bench.busy,
         throttled=bench.watch.throttled(),
+        gpu_processes=None if others is None else round(others),
         non_finite=non_finite,
         infer_drift=drift,
         rss_slope_mb_per_min=machine.get("rss_slope_mb_per_min"),
@@ -200,7 +205,14 @@ def conclude(
         **more,
     }
     metrics = metrics_of(measured, verdict, header, facts, bench.watch, bench.watch_began_ns, bench.idle_w)
-    return metrics, verdict
+    return measured, metrics, verdict
+
+
+def _layers(bench: Bench, runner: Runner, ring: list[Prepared]) -> dict[str, Any]:
+    from roadedge.runners.layers import layer_times
+
+    bench.tell("layers: a pass of their own with the back-end's profiler")
+    return layer_times(runner, stacked(ring, runner.windows_at_once(1), runner.spec)).to_dict()
 
 
 def finish(result: BenchmarkResult, options: BenchmarkOptions, tell: Tell) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING, Any
 
+from roadedge.benchmark.multi import streams_text
 from roadedge.latency.table import facts, latency_table, milliseconds, verdict_lines
 
 if TYPE_CHECKING:
@@ -78,7 +79,7 @@ def stream_lines(own: dict[str, Any]) -> list[str]:
             f"loss {one['loss']:.1%}"
         )
     if own.get("streams_sustained") is not None:
-        lines.append(f"{own['streams_sustained']} streams sustained at less than 5 % loss")
+        lines.append(f"{streams_text(own['streams_sustained'])} sustained: each loses less than 5 % of its frames")
     return lines
 
 

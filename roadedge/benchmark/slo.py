@@ -17,7 +17,7 @@ OF_SCENARIO = {
     "single": (*(label(p) for p in PERCENTILES), "max", "throughput"),
     "fixed-rate": (*TIMES, "drop", "throughput"),
     "offline": ("throughput",),
-    "multi": (*(label(p) for p in PERCENTILES), "max", "drop", "throughput", "streams"),
+    "multi": (*TIMES, "drop", "throughput", "streams"),
 }
 
 

@@ -95,6 +95,7 @@ def test_a_worker_of_20_ms_sustains_five_streams_of_10_hz() -> None:
     assert [len(one) for one in found.samples_ms] == [5 * 700]
     assert found.own["streams"][4]["age_ms"]["p99"] == pytest.approx(20.0)
     assert found.profile.warmup.settled
+    assert found.profile.max_gap_ms == pytest.approx(100.0)  # of one stream; some stream answers each 20 ms
     assert found.profile.age.count == 3500  # the warm-up came before, none of these is left out
 
 

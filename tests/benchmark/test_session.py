@@ -183,6 +183,30 @@ def test_a_network_that_returns_nan_is_invalid(here: Path, monkeypatch: pytest.M
     assert any("NaN" in reason for reason in found.verdict.reasons)
 
 
+def test_ctrl_c_during_the_layers_keeps_the_measurement(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def stop(*_: Any) -> Any:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("roadedge.runners.layers.layer_times", stop)
+    found = benchmark(small(duration_s=0.2, layers=True))
+    assert found.interrupted
+    assert found.metrics["layers"] is None
+    assert found.measured.profile.age.count > 3
+
+
+@pytest.mark.parametrize(("stops", "whole"), [((None, 550), 1), ((30, None), None), ((None, 120), None)])
+def test_ctrl_c_in_a_turn_compares_the_turns_that_both_have_whole(
+    here: Path, monkeypatch: pytest.MonkeyPatch, stops: tuple[int | None, int | None], whole: int | None
+) -> None:
+    clock, left = HandClock(), iter(stops)
+    monkeypatch.setattr(roadedge.runners, "open_runner", lambda *_: TimedRunner(clock, 20.0, stop_at=next(left)))
+    monkeypatch.setattr("roadedge.benchmark.progress.WARMUP_LEAST_S", 3.0)
+    first, second, comparison = measure_against(small(duration_s=4.0, against="b"), clock=clock)
+    assert first.interrupted or second.interrupted
+    assert (None if comparison is None else comparison.difference.repeats) == whole
+    assert (first.folder / "metrics.json").is_file()
+
+
 def test_two_networks_take_turns(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     clock = HandClock()
     order: list[str] = []
@@ -203,6 +227,7 @@ def test_two_networks_take_turns(here: Path, monkeypatch: pytest.MonkeyPatch) ->
     asked = BenchmarkOptions("a", source="synth:64x64@30", duration_s=4.0, against="b")
     first, second, comparison = measure_against(asked, clock=clock)
     assert order[:6] == ["a", "b", "a", "b", "a", "b"]
+    assert comparison is not None
     assert comparison.difference.value_ms == pytest.approx(10.0)
     assert comparison.difference.repeats == 3
     assert [len(one) for one in first.measured.samples_ms] == [200] * 3
