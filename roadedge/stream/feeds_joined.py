@@ -96,8 +96,8 @@ class Joined:
             return ""
         return (
             f"{self.feed.name} has no part in any frame: the nearest of its points in time was "
-            f"{self._least_skew_s:.1f} s away, the tolerance is {self._tolerance_s:g} s; see --sync-tolerance, --time-offset and, for live points, "
-            "udp://HOST:PORT?time=arrival"
+            f"{self._least_skew_s:.1f} s away, the tolerance is {self._tolerance_s:g} s; see --sync-tolerance, "
+            "--time-offset and, for live points, udp://HOST:PORT?time=arrival"
         )
 
     def _take(self, now_s: float) -> None:

@@ -181,7 +181,7 @@ def test_planes_without_a_name_do_not_meet_others() -> None:
 
 
 def test_the_shuttles_of_chicago_replayed_as_a_fleet(real_data: Path, tmp_path: Path) -> None:
-    """889 trips of April 2011 in UTM metres, all days at once as if of one hour, under a camera that flies along."""
+    """120 trips of April 2011 in UTM metres, moved to begin a second apart, under a camera that goes where most are."""
     pytest.importorskip("pyproj", reason="pyproj is not installed")
     file = tmp_path / "fleet.csv"
     rows = _trips(real_data / "chicago" / "tracks_chicago.zip", 120)
