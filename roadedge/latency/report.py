@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from roadedge.atomic import write_text
+from roadedge.environment import command_line
 from roadedge.latency.charts import cumulative, waterfall
 from roadedge.latency.clock import STAGES
 from roadedge.latency.frame_table import FrameTable, table_of
@@ -78,7 +79,8 @@ def report_html(
     """
     environment = metrics.get("environment") or {}
     model = (metrics.get("runner") or {}).get("model")
-    title = f"{model or 'a run'} on {metrics.get('source', 'an unknown source')}"
+    source = command_line(["", str(metrics.get("source", "an unknown source"))]).strip(" '")  # without folders
+    title = f"{model or 'a run'} on {source}"
     about = [environment.get("date"), environment.get("processor")]
     answered = frames.answered[profile.warmup.frames :]
     body = [
@@ -143,7 +145,10 @@ def _tiles(profile: Profile) -> str:
     age, dropped = profile.age, sum(profile.dropped_by.values())
     tail = age.percentiles[99.0]
     shown = [
-        (f"{profile.headline}, p50", f"{milliseconds(age.median)} ms"),
+        (
+            f"{profile.headline}, {'median' if age.percentiles[50.0] is None else 'p50'}",
+            f"{milliseconds(age.median)} ms",
+        ),
         (
             (f"{profile.headline}, p99", f"{milliseconds(tail)} ms")
             if tail is not None
@@ -154,7 +159,7 @@ def _tiles(profile: Profile) -> str:
     ]
     if profile.load is not None:
         shown.append(("load", f"{profile.load:.2f}"))
-    if profile.max_gap_ms is not None:
+    if profile.max_gap_ms is not None and profile.rate_hz is not None:  # of files it is but the time of one
         shown.append(("longest gap", f"{milliseconds(profile.max_gap_ms)} ms"))
     tiles = "".join(f'<div class="tile"><b>{escape(v)}</b><span>{escape(k)}</span></div>' for k, v in shown)
     return f'<div class="tiles">{tiles}</div>'
@@ -209,7 +214,9 @@ def _one_frame(profile: Profile, frames: FrameTable, answered: Any) -> tuple[str
     stages = [(s, ms) for s, ms in zip(STAGES, one.stage_ms, strict=True) if profile.stages[s].maximum]
     waits = [(name, ms) for name, ms in ((LATE, one.late_ms), (WAIT, one.wait_ms)) if ms > 0]
     parts = [*waits, *stages, (REST, one.rest_ms)]
-    text = f"Frame {one.frame}, due at {one.capture_s:.2f} s, answered at {one.done_s:.2f} s of the run."
+    due = "due" if one.clock == "schedule" else "captured"
+    by = "" if one.clock in ("schedule", "run", "") else f" by its {one.clock}"
+    text = f"Frame {one.frame}, {due} at {one.capture_s:.2f} s{by}, answered at {one.done_s:.2f} s of the run."
     chart = waterfall(parts, f"parts of the {kind} frame")
     return f"Where the time of the {kind} frame went", f'{chart}<p class="soft">{escape(text)}</p>'
 

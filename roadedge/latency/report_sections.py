@@ -9,7 +9,7 @@ from typing import Any
 from roadedge.latency.profile import Profile
 from roadedge.latency.summary import Summary
 from roadedge.latency.table import milliseconds
-from roadedge.latency.verdict import Verdict
+from roadedge.latency.verdict import Verdict, frames_text
 
 UNITS = {"mb": "MB", "mhz": "MHz", "w": "W", "c": "°C", "s": "s", "ms": "ms", "m": "m"}
 SHARES = ("cpu_load", "gpu_util")  # in [0, 1]
@@ -46,7 +46,7 @@ def what_was_run(metrics: Mapping[str, Any], profile: Profile) -> str:
         "scenario": _scenario(metrics, profile),
         "included": metrics.get("included"),
         **{name: header.get(name) for name in ("threads", "driver", "cuda", "jetpack")},
-        "measured": f"{profile.age.count} frames in {profile.duration_s:.1f} s",
+        "measured": f"{frames_text(profile.age.count)} in {profile.duration_s:.1f} s",
         "device": _joined(runner.get("device"), environment.get("processor"), _processors(environment)),
         "clocks locked": LOCKED.get(machine.get("clocks_locked"), "cannot be seen here") if machine else None,
         **{name.replace("_", " "): value for name, value in found.items()},

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from roadedge.latency.profile import Profile
 from roadedge.latency.summary import Summary, label, samples_needed
-from roadedge.latency.verdict import Verdict
+from roadedge.latency.verdict import Verdict, frames_text
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -81,9 +81,8 @@ def facts(profile: Profile) -> list[str]:
     dropped = sum(profile.dropped_by.values())
     causes = ", ".join(f"{name} {count}" for name, count in profile.dropped_by.items())
     share = f" ({dropped / profile.due:.1%}: {causes})" if dropped else ""
-    lines = [
-        f"{profile.answered} of {profile.due} frames answered, {dropped} dropped{share}, in {profile.duration_s:.1f} s"
-    ]
+    answered = f"{profile.answered} of {frames_text(profile.due)} answered"
+    lines = [f"{answered}, {dropped} dropped{share}, in {profile.duration_s:.1f} s"]
     if profile.rate_hz is not None:
         gap = f", longest gap {profile.max_gap_ms:.0f} ms" if profile.max_gap_ms is not None else ""
         lines.append(
@@ -105,7 +104,8 @@ def _points_facts(profile: Profile) -> list[str]:
         share = "" if profile.paired_share is None else f"; {profile.paired_share:.1%} of the frames in tolerance"
         lines.append(f"skew of points to image: median {milliseconds(profile.skew.median)} ms, {end} ms{share}")
     if profile.image_only:
-        lines.append(f"{profile.image_only} frames were answered on the image alone, without a point")
+        were = "was" if profile.image_only == 1 else "were"
+        lines.append(f"{frames_text(profile.image_only)} {were} answered on the image alone, without a point")
     return lines
 
 

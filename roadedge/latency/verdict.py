@@ -105,6 +105,11 @@ def judge(
     return Verdict(tuple(scale.failed), tuple(scale.unseen), warned, tuple(scale.held))
 
 
+def frames_text(count: int) -> str:
+    """`1 frame`, `2 frames`."""
+    return f"{count} frame" if count == 1 else f"{count} frames"
+
+
 def gpu_processes_of(machine: Mapping[str, Any] | None) -> int | None:
     """The most other processes seen on the GPU at once, from `MachineWatch.to_dict`; None where they cannot be seen."""
     seen = ((machine or {}).get("summary") or {}).get("gpu_other_processes") or {}
@@ -136,7 +141,7 @@ def _check_length(
         scale.rule(whole, f"{lasted} of the {asked} s asked for", f"{lasted}, {asked} s were asked for")
     percentile = 90.0 if profile.scenario in ("single", "offline") else 99.0
     needed = samples_needed(percentile)
-    counted = f"{profile.age.count} frames measured; {label(percentile)} takes at least {needed}"
+    counted = f"{frames_text(profile.age.count)} measured; {label(percentile)} takes at least {needed}"
     scale.rule(profile.age.count >= needed, counted, counted)
 
 
@@ -165,7 +170,8 @@ def _settling(
     if machine_load is not None and machine_load > BUSY:
         lines.append(f"the machine was busy before the run: {machine_load:.1f} runnable processes for each processor")
     if not profile.warmup.settled:
-        left_out = "only the first frame is" if profile.warmup.frames == 1 else f"{profile.warmup.frames} frames are"
+        count = profile.warmup.frames
+        left_out = "only the first frame is" if count == 1 else f"{count} frames are" if count else "none is"
         lines.append(
             f"the inference time did not settle (3 s, then two like medians of 50 frames); {left_out} left out"
         )
