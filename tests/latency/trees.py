@@ -33,6 +33,7 @@ def orin_nano(root: Path) -> Path:
         "sys/class/hwmon/hwmon1/curr2_input": 400,
         "sys/class/hwmon/hwmon1/in7_label": "sum of shunt voltages",
         "sys/class/hwmon/hwmon1/in7_input": 1200,
+        "sys/class/hwmon/hwmon1/curr7_input": 5,
         "sys/class/hwmon/hwmon1/curr4_input": 2300,
         "sys/class/hwmon/hwmon3/name": "soctherm_oc",
         "sys/class/hwmon/hwmon3/oc1_event_cnt": 1,
