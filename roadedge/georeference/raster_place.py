@@ -28,10 +28,16 @@ class RasterPlace:
         return affine_on(self.transform, self.crs, self.size, plane)
 
     def centre(self) -> tuple[float, float]:
-        """Longitude and latitude of its middle."""
+        """Longitude and latitude of its middle; raises DataError where that is nowhere on the Earth."""
         height, width = self.size
-        lon, lat = to_lonlat(_apply(self.transform, np.array([[width / 2, height / 2]])), self.crs)[0]
-        return float(lon), float(lat)
+        middle = _apply(self.transform, np.array([[width / 2, height / 2]]))
+        lon, lat = to_lonlat(middle, self.crs)[0].tolist()
+        if not (abs(lon) <= 180 and abs(lat) < 90):
+            raise DataError(
+                f"by geotransform and CRS ({self.crs.split(',')[0][:60]}) the image's middle lies at "
+                f"{middle[0, 0]:g}, {middle[0, 1]:g}, which is nowhere on the Earth; check both"
+            )
+        return lon, lat
 
 
 def read_raster_place(path: str | Path, crs: str | None = None) -> RasterPlace:

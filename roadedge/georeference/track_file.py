@@ -32,6 +32,8 @@ def read_track(path: str | Path, vehicle: int | None = None, crs: str | None = N
 
 def track_of(points: Points, what: str, vehicle: int | None = None) -> PoseTrack:
     """`read_track` of points that have been read; `what` names them in messages."""
+    if not len(points):
+        raise PointsError(f"{what} holds no points")
     lonlat = lonlat_of(points, what)
     if points.t_s is None:
         raise PointsError(f"{what} has no times, so nobody knows when it was where; expected <time> in each point")
@@ -40,6 +42,9 @@ def track_of(points: Points, what: str, vehicle: int | None = None) -> PoseTrack
     rows = np.flatnonzero(numbers == wanted)
     if not len(rows):
         raise UsageError(f"{what} holds no vehicle {vehicle}; its numbers are {np.unique(numbers)[:10].tolist()}")
+    rows = rows[
+        np.argsort(points.t_s[rows], kind="stable")
+    ]  # in a file, unlike a stream, the order of rows says little
     times = points.t_s[rows]
     start = float(np.nanmin(times)) if np.isfinite(times).any() else 0.0
     columns = {"t_s": times - start, "lon_deg": lonlat[rows, 0], "lat_deg": lonlat[rows, 1]}
