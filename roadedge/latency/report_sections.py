@@ -13,6 +13,7 @@ from roadedge.latency.verdict import Verdict, frames_text
 
 UNITS = {"mb": "MB", "mhz": "MHz", "w": "W", "c": "°C", "s": "s", "ms": "ms", "m": "m"}
 SHARES = ("cpu_load", "gpu_util")  # in [0, 1]
+MOST_LISTED = 3  # of a list of words; metrics.json has them all
 LOCKED = {True: "yes", False: "no", None: "cannot be seen here"}
 
 
@@ -76,8 +77,16 @@ def sync_section(metrics: Mapping[str, Any], profile: Profile) -> str:
         "capture times from": profile.clock,
         "times without frames": len(metrics["gaps"]) if metrics.get("gaps") else None,
     }
-    said = {name: value for name, value in pairing.items() if name not in ("paired_share", "frames")}
-    return definitions({**rows, **flat(sync), **flat(said)})
+    said = {name: value for name, value in pairing.items() if name not in ("paired_share", "feeds")}
+    if isinstance(said.get("frames"), dict):  # what of it is told above is left out here
+        said["frames"] = {name: count for name, count in said["frames"].items() if name.startswith("no_") and count}
+    feeds = [one for one in pairing.get("feeds") or () if isinstance(one, dict)]
+    return definitions({**rows, **flat(sync), **flat(said)}) + "".join(_feed(one) for one in feeds)
+
+
+def _feed(feed: Mapping[str, Any]) -> str:
+    rest = {name: value for name, value in feed.items() if name != "name" and value not in (0, 0.0, {}, [], "")}
+    return f"<h3>{escape(str(feed.get('name', 'a feed')))}</h3>{definitions(flat(rest))}"
 
 
 def machine_section(metrics: Mapping[str, Any]) -> str:
@@ -137,7 +146,8 @@ def named(key: str) -> str:
 
 def _words(value: Any) -> str:
     if isinstance(value, list):
-        return ", ".join(map(_words, value))
+        more = f" and {len(value) - MOST_LISTED} more" if len(value) > MOST_LISTED else ""
+        return ", ".join(map(_words, value[:MOST_LISTED])) + more
     if isinstance(value, bool):
         return "yes" if value else "no"
     return "" if value is None else f"{value:.6g}" if isinstance(value, float) else str(value)

@@ -29,6 +29,7 @@ def test_nested_json_becomes_names_and_words() -> None:
         "note": "",
     }
     assert flat([]) == {}
+    assert flat({"notices": ["a", "b", "c", "d", "e"]}) == {"notices": "a, b, c and 2 more"}
     assert named("gpu_mhz") == "gpu, MHz"
     assert named("cpu_load") == "cpu load, %"
 
@@ -56,7 +57,12 @@ def test_the_header_names_the_resolutions_and_whether_clocks_are_locked() -> Non
 
 
 def test_points_and_images_give_skew_shares_and_feeds() -> None:
-    text = words(sync_section({"pairing": {"rule": "by UTC", "paired_share": 1.0}, "gaps": [{}, {}]}, SHOWN))
+    feed = {"name": "replay:a.csv", "live": False, "points": 12, "dropped": {"nan": 3}, "notices": []}
+    pairing = {"rule": "by UTC", "paired_share": 1.0, "frames": {"seen": 9, "no_place": 2}, "feeds": [feed]}
+    text = words(sync_section({"pairing": pairing, "gaps": [{}, {}]}, SHOWN))
+    assert "frames · no place 2" in text
+    assert "replay:a.csv points 12 dropped · nan 3" in text
+    assert "notices" not in text
     assert "skew p50 12.0 ms" in text
     assert "skew p99 n too small (100); largest 12.0 ms" in text
     assert "rule by UTC" in text
