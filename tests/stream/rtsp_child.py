@@ -43,10 +43,14 @@ def main() -> None:
     def configure(factory: Any, media: Any) -> None:
         source = media.get_element().get_child_by_name("frames")
 
+        gone: list[object] = []
+        media.connect("unprepared", gone.append)
+
         def push() -> bool:
-            moment_ms = time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1_000_000 & 0xFFFFFFFF
-            buffer = Gst.Buffer.new_wrapped(frame_of(moment_ms, width, height))
-            return bool(source.emit("push-buffer", buffer) == Gst.FlowReturn.OK)
+            if not gone:  # a push before the pipeline runs is refused, and the next one is not
+                moment_ms = time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1_000_000 & 0xFFFFFFFF
+                source.emit("push-buffer", Gst.Buffer.new_wrapped(frame_of(moment_ms, width, height)))
+            return not gone
 
         GLib.timeout_add(1000 // asked.rate, push)
 
