@@ -6,11 +6,11 @@ import json
 import math
 from collections import Counter
 from collections.abc import Iterator
-from datetime import datetime, timezone
 from typing import Any
 
 from roadedge.stream.feeds import is_utc
 from roadedge.trajectory.columns import SPELLINGS
+from roadedge.trajectory.iso_time import iso_seconds
 
 LATEST_S = 1e11  # a larger time is one in milliseconds
 _FIELD = {name: field for field in ("x", "y", "lon", "lat", "t_s") for name in SPELLINGS[field]}
@@ -113,6 +113,5 @@ def _seconds(value: Any) -> float:
     if isinstance(value, bool):
         raise TypeError(value)
     if isinstance(value, str):
-        moment = datetime.fromisoformat(value.strip().replace("Z", "+00:00"))
-        return (moment if moment.tzinfo else moment.replace(tzinfo=timezone.utc)).timestamp()
+        return iso_seconds(value)
     return float(value)

@@ -9,7 +9,6 @@ from pathlib import Path
 from roadedge.errors import UsageError
 from roadedge.stream.live import LiveOptions
 
-
 HEADINGS = ("trust", "check", "fix")
 
 
@@ -21,7 +20,8 @@ class SourceOptions:
     `read_points`. `centre` is longitude and latitude (degrees, WGS 84) of a camera that stands and looks straight down,
     `heading_deg` the direction of its top, clockwise from north; with `gsd_m`, metres per pixel, they say where its
     pixels lie. `camera` is a camera file, `telemetry` a file of DJI subtitles or a track of the camera's vehicle.
-    `headings` says what to do with the yaw tags of photos, one of HEADINGS. `tolerance_s`, `offset_s` and `window_s` pair points with frames, see `FeedPairing`.
+    `headings` says what to do with the yaw tags of photos, one of HEADINGS. `tolerance_s`, `offset_s` and `window_s`
+    pair points with frames, see `FeedPairing`.
     """
 
     trajectories: tuple[str, ...] = ()

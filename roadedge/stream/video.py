@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
-from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ from numpy.typing import NDArray
 from roadedge.errors import DataError, MissingExtraError, SourceError
 from roadedge.sample import Sample
 from roadedge.stream.sources import Frame, Source
+from roadedge.trajectory.iso_time import iso_seconds
 
 ReadStill = Callable[[tuple[int, int]], tuple[NDArray[Any], str]]  # (H, W) → points or raster, and what must be said
 
@@ -196,12 +196,10 @@ def _stated_duration_s(stream: Any) -> float | None:
 def _recorded_at_s(*tags: Any) -> float | None:
     """Seconds since 1970, UTC, at which the recording began by its `creation_time`; None where that was never set."""
     for found in tags:
-        text = str(found.get("creation_time", ""))
         try:
-            moment = datetime.fromisoformat(text.replace("Z", "+00:00"))
+            since_s = iso_seconds(str(found.get("creation_time", "")))
         except ValueError:
             continue
-        since_s = (moment if moment.tzinfo else moment.replace(tzinfo=timezone.utc)).timestamp()
         if since_s > OLDEST_EPOCH_S:
             return since_s
     return None

@@ -10,7 +10,6 @@ import csv
 import io
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timezone
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -21,6 +20,7 @@ from numpy.typing import NDArray
 from roadedge.errors import PointsError
 from roadedge.trajectory.columns import EXPECTED, Layout, lay_out
 from roadedge.trajectory.files import opened_text
+from roadedge.trajectory.iso_time import iso_seconds
 from roadedge.trajectory.points import Points
 
 LARGE_BYTES = 1 << 20  # from here on importing pyarrow pays
@@ -114,15 +114,9 @@ def _numbers(cells: Sequence[str], time: bool) -> NDArray[np.float64]:
 
 def _number(cell: str, time: bool) -> float:
     try:
-        return _seconds(cell) if time and not _is_number(cell) else float(cell)
+        return iso_seconds(cell) if time and not _is_number(cell) else float(cell)
     except ValueError:
         return float("nan")
-
-
-def _seconds(cell: str) -> float:
-    """ISO 8601 → seconds since 1970, UTC where no zone is said."""
-    moment = datetime.fromisoformat(cell.replace("Z", "+00:00"))
-    return (moment if moment.tzinfo else moment.replace(tzinfo=timezone.utc)).timestamp()
 
 
 def _vehicles(blocks: list[list[str]]) -> NDArray[np.int64]:
