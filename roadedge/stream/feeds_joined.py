@@ -75,6 +75,10 @@ class Joined:
         area = self._area
         notices = [text for text in (self._notice, self._apart(), self.feed.problem()) if text]
         dropped = Counter(dict(self.feed.dropped)) + self.dropped  # a copy: the receiver goes on counting
+        dropped += Counter() if area is None else area.left_out
+        noticed = dict(self.feed.noticed)
+        if not self.feed.live and dropped["late"]:  # nothing of a file comes late: no frame was of its time
+            noticed["between_frames"] = dropped.pop("late")
         return {
             "name": self.feed.name,
             "crs": self.feed.crs,
@@ -83,8 +87,8 @@ class Joined:
             "alignment_means": RULES.get(self._alignment.rule, "no frame with a time came"),
             "points": self.taken,
             "frames_with": self.pairs,
-            "dropped": dict(dropped if area is None else dropped + area.left_out),
-            "noticed": dict(self.feed.noticed),
+            "dropped": dict(+dropped),
+            "noticed": noticed,
             "rebuilds": 0 if area is None else area.rebuilds,
             "memory_mb": 0.0 if area is None else round(area.memory_bytes / 1e6, 1),
             "notices": notices,

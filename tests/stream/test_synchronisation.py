@@ -95,6 +95,13 @@ def test_late_and_early_points_are_left_out_and_counted() -> None:
     assert pairing.describe()["feeds"][0]["dropped"] == {"late": 1, "early": 2}
 
 
+def test_rows_of_a_file_that_no_frame_is_near_are_told_apart_from_late_ones() -> None:
+    pairing = FeedPairing([ReplayFeed("r", recorded([0.0, 5.0, 100.0]))], Frames())
+    assert pairing.second(frame(100.0, north_up()), SPEC).points == 1
+    facts = pairing.describe()["feeds"][0]
+    assert (facts["dropped"], facts["noticed"]) == ({}, {"between_frames": 2})
+
+
 def test_the_rule_of_alignment_is_told() -> None:
     replay = [UTC_S + 100, UTC_S + 101]
 
