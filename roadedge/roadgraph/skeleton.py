@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from roadedge.errors import MissingExtraError, ShapeError
 from roadedge.sample import check_shape
 
-_OBLIQUE = 2.0  # a road leaves the picture where its cut is at most this many widths long: down to 30 degrees
+_OBLIQUE = 4.0  # a road leaves the picture where its cut is at most so many half widths long, down to 30 degrees
 _MOST_PADDING = 64
 _RIM = 4  # drawn masks, and networks that learnt from them, often end up to three pixels before the border
 _WHOLE = 0.75  # a row that keeps less than this of a road's cut is where it was cut off
@@ -54,14 +54,17 @@ def clean(mask: NDArray[np.bool_], least_area: float, least_hole: float) -> NDAr
 
     Pieces hang together by sides or corners, holes by sides. What touches the border is no hole, since it may go on.
     """
+    mask = mask.copy()
     if least_hole > 1 and mask.any():
-        mask = mask | _pieces(~mask, least_hole, connectivity=4, spare_border=True)
+        _repaint(mask, ~mask, least_hole, connectivity=4, spare_border=True, road=True)
     if least_area > 1 and mask.any():
-        mask = mask & ~_pieces(mask, least_area, connectivity=8, spare_border=False)
+        _repaint(mask, mask, least_area, connectivity=8, spare_border=False, road=False)
     return mask
 
 
-def skeletonize(mask: NDArray[np.bool_], wide: NDArray[np.float32]) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+def skeletonize(
+    mask: NDArray[np.bool_], half_width: NDArray[np.float32]
+) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
     """The skeleton by Zhang and Suen's thinning, and which of its pixels leave the picture.
 
     Roads that cross the border are carried on beyond it before thinning, so that the skeleton reaches the border where
@@ -69,7 +72,7 @@ def skeletonize(mask: NDArray[np.bool_], wide: NDArray[np.float32]) -> tuple[NDA
 
     Args:
         mask: (H, W) bool.
-        wide: `widths(mask)`.
+        half_width: `half_widths(mask)`.
 
     Returns:
         (H, W) bool skeleton, and (H, W) bool: its pixels on the border by which a road leaves.
@@ -87,43 +90,46 @@ def skeletonize(mask: NDArray[np.bool_], wide: NDArray[np.float32]) -> tuple[NDA
     height, width = mask.shape
     if not mask.any():
         return np.zeros_like(mask), np.zeros_like(mask)
-    padded, leaves, padding = _carry_on(mask, wide)
+    padded, leaves, padding = _carry_on(mask, half_width)
     thin: NDArray[np.bool_] = morphology.skeletonize(padded)  # type: ignore[no-untyped-call]
     skeleton = np.ascontiguousarray(thin[padding : padding + height, padding : padding + width])
     return skeleton, leaves & skeleton
 
 
-def widths(mask: NDArray[np.bool_]) -> NDArray[np.float32]:
-    """(H, W) pixels: how wide the road is whose middle a pixel would be; outside the picture there is no road.
+def half_widths(mask: NDArray[np.bool_]) -> NDArray[np.float32]:
+    """(H, W) pixels: half as wide as the road is whose middle a pixel would be; beyond the picture there is no road.
 
-    The distance to the nearest pixel beside the road, twice, less that pixel's own half on either side.
+    That is the distance to the nearest pixel beside the road, to 2 %, less that pixel's own half; 0 beside the road.
     """
     import cv2
 
-    ringed = np.pad(mask, 1).view(np.uint8)
-    distance = cv2.distanceTransform(ringed, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)[1:-1, 1:-1]
-    return np.maximum(2 * distance - 1, 0).astype(np.float32)
+    ringed = cv2.copyMakeBorder(mask.view(np.uint8), 1, 1, 1, 1, cv2.BORDER_CONSTANT, value=0)
+    distance = np.asarray(cv2.distanceTransform(ringed, cv2.DIST_L2, cv2.DIST_MASK_5), np.float32)[1:-1, 1:-1]
+    np.subtract(distance, 0.5, out=distance)
+    return np.maximum(distance, 0.0, out=distance)
 
 
-def _pieces(mask: NDArray[np.bool_], least: float, connectivity: int, spare_border: bool) -> NDArray[np.bool_]:
-    """The connected pieces of fewer than `least` pixels."""
+def _repaint(
+    mask: NDArray[np.bool_], pieces: NDArray[np.bool_], least: float, connectivity: int, spare_border: bool, road: bool
+) -> None:
+    """Set the connected pieces of fewer than `least` pixels to `road` in the mask."""
     import cv2
 
-    _, label, stats, _ = cv2.connectedComponentsWithStats(mask.view(np.uint8), connectivity=connectivity)
-    small = stats[:, cv2.CC_STAT_AREA] < least
+    # OpenCV's statistics take seven times as long as its labels, and counting the labels a fraction of that.
+    count, label = cv2.connectedComponents(pieces.view(np.uint8), connectivity=connectivity)
+    small = np.bincount(label.ravel(), minlength=count) < least
     small[0] = False
     if spare_border:
         for side in (label[0], label[-1], label[:, 0], label[:, -1]):
             small[side] = False
-    if not small.any():
-        return np.zeros_like(mask)
-    return np.asarray(small[label], np.bool_)
+    if small.any():
+        mask[small[label]] = road
 
 
-def _carry_on(mask: NDArray[np.bool_], wide: NDArray[np.float32]) -> tuple[NDArray[np.bool_], NDArray[np.bool_], int]:
+def _carry_on(mask: NDArray[np.bool_], half: NDArray[np.float32]) -> tuple[NDArray[np.bool_], NDArray[np.bool_], int]:
     """The mask with a margin, into which the roads run that leave; where on the border they do; the margin's width."""
     rim = min(_RIM, (min(mask.shape) - 1) // 4)
-    runs = [_crossings(side[rim], near[rim:]) for side, near in zip(_turned(mask), _turned(wide), strict=True)]
+    runs = [_crossings(side[rim], near[rim:]) for side, near in zip(_turned(mask), _turned(half), strict=True)]
     longest = max((stop - start for side in runs for start, stop in side), default=0)
     padding = min(longest // 2 + 3, _MOST_PADDING)  # the thinning of the far end stays outside the picture
     padded, leaves = np.pad(mask, padding), np.zeros_like(mask)
@@ -155,15 +161,15 @@ def _turned(array: NDArray[Any]) -> tuple[NDArray[Any], ...]:
     return array, array[::-1], array.T, array.T[::-1]
 
 
-def _crossings(side: NDArray[np.bool_], wide: NDArray[np.float32]) -> list[tuple[int, int]]:
+def _crossings(side: NDArray[np.bool_], half: NDArray[np.float32]) -> list[tuple[int, int]]:
     """Runs of road on a line along the border, as (start, stop), that cut through a road and are not its flank.
 
-    `wide` are widths of road from that line inwards.
+    `half` are half widths of road from that line inwards.
     """
     found = []
     for start, stop in _runs(side):
         length = stop - start
-        inside = wide[: length + 1, max(start - length, 0) : stop + length]
+        inside = half[: length + 1, max(start - length, 0) : stop + length]
         if length <= _OBLIQUE * float(inside.max()) + 1:
             found.append((start, stop))
     return found

@@ -12,7 +12,7 @@ from roadedge.errors import UsageError
 from roadedge.place import Place
 from roadedge.roadgraph.graph import Line, RoadGraph, measure
 from roadedge.roadgraph.pixel_graph import PixelGraph, trace_skeleton
-from roadedge.roadgraph.skeleton import clean, hysteresis, skeletonize, widths
+from roadedge.roadgraph.skeleton import clean, half_widths, hysteresis, skeletonize
 from roadedge.roadgraph.topology import Network, Strand
 
 NOMINAL_GSD_M = 0.5  # what a pixel counts for in the tolerances where nobody knows: that of the published data sets
@@ -83,17 +83,17 @@ def trace(
     pixel_m = gsd_m or NOMINAL_GSD_M
     mask = hysteresis(road, options.threshold, options.low_threshold)
     mask = clean(mask, options.least_area_m2 / pixel_m**2, options.least_hole_m2 / pixel_m**2)
-    wide = widths(mask)
-    skeleton, leaving = skeletonize(mask, wide)
+    half_width = half_widths(mask)
+    skeleton, leaving = skeletonize(mask, half_width)
     pixels = trace_skeleton(skeleton)
-    width = wide[pixels.rows, pixels.columns]
-    network = _network(pixels, wide / np.float32(2), leaving)
+    network = _network(pixels, half_width, leaving)
     network.prune(options.spur_m / pixel_m)
     if options.merge:
         network.merge()
     network.mend_ends()
     tolerance = max(options.simplify_m / pixel_m, options.simplify_px)
     probability = None if road.dtype == np.bool_ else road[pixels.rows, pixels.columns]
+    width = 2 * half_width[pixels.rows, pixels.columns]
     graph = _graph(network, tolerance, width, probability, gsd_m)
     return graph if place is None else graph.to_ground(place)
 
