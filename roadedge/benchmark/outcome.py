@@ -115,6 +115,8 @@ def submission(metrics: Mapping[str, Any], profile: Profile) -> dict[str, Any]:
     """What may be passed on: no host, user, folder or command line; the machine, its clocks and the times."""
     found = {name: metrics.get(name) for name in SUBMITTED}
     found["model"] = {"name": metrics["runner"]["model"], "sha256": metrics["header"]["artefact_sha256"]}
+    source = str(metrics["header"]["source"])
+    found["header"] = {**metrics["header"], "source": source if source.startswith("synth:") else "files"}
     found["environment"] = {name: metrics["environment"].get(name) for name in ENVIRONMENT}
     machine = metrics.get("machine") or {}
     found["machine"] = {name: machine.get(name) for name in MACHINE}

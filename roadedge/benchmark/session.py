@@ -18,7 +18,7 @@ from roadedge.benchmark.offline import sweep
 from roadedge.benchmark.options import DEFAULT_RATE_HZ, BenchmarkOptions, included_text
 from roadedge.benchmark.outcome import BenchmarkResult, check_writable, metrics_of, write_all
 from roadedge.benchmark.progress import Tell, silent
-from roadedge.benchmark.show import result_lines
+from roadedge.benchmark.show import headline, result_lines
 from roadedge.benchmark.slo import missed, parse_slo
 from roadedge.environment import environment
 from roadedge.errors import OutputError, UsageError
@@ -219,11 +219,11 @@ def finish(result: BenchmarkResult, options: BenchmarkOptions, tell: Tell) -> No
     """Write it; where that fails, what was measured is told all the same."""
     try:
         write_all(result.folder, result, None if options.submit is None else options.submit.expanduser())
-    except OutputError:
+    except OutputError as error:
         tell("what was measured, since it could not be written whole:")
         for line in result_lines(result):
             tell(line)
-        raise
+        raise OutputError(f"{error}; measured was {headline(result)}") from error
 
 
 def count_non_finite(runner: Runner, feeds: Mapping[str, Any]) -> int:

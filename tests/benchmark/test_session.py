@@ -139,7 +139,7 @@ def test_files_of_a_source_are_not_named_by_their_folder(here: Path) -> None:
     out = here / "result.json"
     found = benchmark(small(source=str(here / "tiles"), duration_s=0.2, include=("decode", "pre"), submit=out))
     assert found.metrics["header"]["source"] == "files: tiles"
-    assert str(here) not in out.read_text()
+    assert "tiles" not in out.read_text()
     assert found.measured.profile.stages["decode"].minimum > 0  # type: ignore[operator]
     assert found.measured.profile.answered > 3  # the three files again and again
 
@@ -167,7 +167,7 @@ def test_a_disk_that_fills_up_loses_no_figure(here: Path, monkeypatch: pytest.Mo
 
     monkeypatch.setattr("roadedge.benchmark.outcome.write_json", full)
     said: list[str] = []
-    with pytest.raises(OutputError, match="the disk is full"):
+    with pytest.raises(OutputError, match="the disk is full; measured was inference p90 "):
         benchmark(small(duration_s=0.2), said.append)
     assert any(line.startswith("inference p90") for line in said)
 
