@@ -7,7 +7,6 @@ here depends on the direction in which pixels are numbered, except the place of 
 
 from __future__ import annotations
 
-import itertools
 from dataclasses import dataclass
 
 import numpy as np
@@ -64,7 +63,7 @@ def trace_skeleton(skeleton: NDArray[np.bool_]) -> PixelGraph:
     node_of = _merge_junctions((degree > 2) | in_block, first, second)
     lone = np.flatnonzero((degree < 2) & (node_of < 0))
     node_of[lone] = node_of.max(initial=-1) + 1 + np.arange(lone.size)
-    node_of, chains, ends = _walk(node_of, _adjacency(rows.size, first, second))
+    node_of, chains, ends = _walk(node_of, *_adjacency(rows.size, first, second))
     return PixelGraph(
         rows, columns, node_of, _centres(rows, columns, node_of), node_of[ends[:, 0]], node_of[ends[:, 1]], chains, ends
     )
@@ -111,16 +110,15 @@ def _merge_junctions(
     return label
 
 
-def _adjacency(count: int, first: NDArray[np.int64], second: NDArray[np.int64]) -> list[list[int]]:
+def _adjacency(count: int, first: NDArray[np.int64], second: NDArray[np.int64]) -> tuple[list[int], list[int]]:
+    """Where the neighbours of each pixel begin in a list of all neighbours, and that list."""
     tail, head = np.concatenate([first, second]), np.concatenate([second, first])
     order = np.argsort(tail, kind="stable")
-    starts = np.searchsorted(tail[order], np.arange(count + 1)).tolist()
-    heads = head[order].tolist()
-    return [heads[a:b] for a, b in itertools.pairwise(starts)]
+    return np.searchsorted(tail[order], np.arange(count + 1)).tolist(), head[order].tolist()
 
 
 def _walk(
-    node_of: NDArray[np.int64], adjacency: list[list[int]]
+    node_of: NDArray[np.int64], starts: list[int], neighbours: list[int]
 ) -> tuple[NDArray[np.int64], tuple[NDArray[np.int64], ...], NDArray[np.int64]]:
     """Follow the chains from the nodes, then the rings that are left; a ring's first pixel becomes a node."""
     node = node_of.tolist()
@@ -133,20 +131,20 @@ def _walk(
         while node[here] < 0:
             free[here] = False
             chain.append(here)
-            one, other = adjacency[here]
-            previous, here = here, (other if one == previous else one)
+            at = starts[here]  # a pixel of a chain has two neighbours
+            previous, here = here, (neighbours[at + 1] if neighbours[at] == previous else neighbours[at])
         chains.append(np.array(chain, np.int64))
         ends.append((start, here))
 
     for start in np.flatnonzero(node_of >= 0).tolist():
-        for step in adjacency[start]:
+        for step in neighbours[starts[start] : starts[start + 1]]:
             if free[step] or (node[step] > node[start] >= 0):  # a chain, or a node next to this one, seen from one side
                 follow(start, step)
     nodes = int(node_of.max(initial=-1)) + 1
     for start in np.flatnonzero(node_of < 0).tolist():
         if free[start]:
             node[start], free[start] = nodes, False
-            follow(start, adjacency[start][0])
+            follow(start, neighbours[starts[start]])
             nodes += 1
     return np.array(node, np.int64), tuple(chains), np.array(ends, np.int64).reshape(-1, 2)
 
