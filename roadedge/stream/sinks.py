@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from roadedge.errors import OutputError
+from roadedge.errors import EnvironmentFault, OutputError
 from roadedge.imagery import write_jpeg, write_png
 from roadedge.pictures import Picture, heat_picture, overlay, panel
 from roadedge.sample import RoadMask
@@ -135,25 +135,26 @@ class VideoSink(Sink):
 
         Raises:
             MissingExtraError: PyAV is not installed.
+            EnvironmentFault: it was built without the encoder x264.
         """
         self._av = import_av("writing a video")
+        _check_encoder(self._av)
         self._path, self._part = path, path.with_name(f"{path.stem}.part{path.suffix}")
         self._side_by_side = side_by_side
         self._container: Any = None
         self._stream: Any = None
-        self._last_ms = -1
+        self._last_ms: int | None = None
 
     def write(self, result: Result) -> None:
         """Encode one frame."""
         picture = side_by_side(result) if self._side_by_side else road_picture(result)
         try:
             if self._container is None:
-                self._begin(picture.shape[0] & ~1, picture.shape[1] & ~1)  # 4:2:0 colour needs even sides
+                self._begin(*(max(2, side & ~1) for side in picture.shape[:2]))  # 4:2:0 colour needs even sides
             frame = self._av.VideoFrame.from_ndarray(
                 _onto(picture, self._stream.height, self._stream.width), format="rgb24"
             )
-            frame.pts = self._last_ms = max(self._last_ms + 1, round(result.time_s * 1e3))
-            frame.time_base = MILLISECOND
+            frame.pts, frame.time_base = self._next_ms(result.time_s), MILLISECOND
             packets = self._stream.encode(frame)
             self._container.mux(packets)
         except (self._av.error.FFmpegError, OSError) as error:
@@ -175,6 +176,12 @@ class VideoSink(Sink):
             raise self._broken(error) from error
         self._container = None
 
+    def _next_ms(self, time_s: float) -> int:
+        """When a frame is shown: at its capture, or just after the one before where time went back."""
+        time_ms = round(time_s * 1e3)
+        self._last_ms = time_ms if self._last_ms is None else max(self._last_ms + 1, time_ms)
+        return self._last_ms
+
     def _begin(self, height: int, width: int) -> None:
         self._part.parent.mkdir(parents=True, exist_ok=True)
         self._container = self._av.open(str(self._part), "w", format="mp4", options=FRAGMENTS)
@@ -193,6 +200,16 @@ class VideoSink(Sink):
         kept = keep_whole_fragments(self._part)
         first = OutputError.from_os(self._path, error if isinstance(error, OSError) else OSError(str(error)))
         return OutputError(f"{first}; the video up to there is {self._part}") if kept else first
+
+
+def _check_encoder(av: Any) -> None:
+    try:
+        av.codec.Codec("libx264", "w")
+    except ValueError as error:  # some systems' own builds of FFmpeg leave it out
+        raise EnvironmentFault(
+            "writing a video needs the encoder x264, and the FFmpeg of this PyAV was built without it; take PyAV's own "
+            "wheel (pip install --force-reinstall --only-binary :all: av), or leave video out of --save"
+        ) from error
 
 
 def road_picture(result: Result) -> Picture:

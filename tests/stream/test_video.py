@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from roadedge.errors import DataError, MissingExtraError, OutputError
+from roadedge.errors import DataError, EnvironmentFault, MissingExtraError, OutputError
 from roadedge.sample import RoadMask, Sample
 from roadedge.stream.sinks import Result, VideoSink
 from roadedge.stream.sources import Frame, Second
@@ -314,6 +314,38 @@ def test_a_disk_that_fills_up_is_an_output_error(tmp_path: Path, monkeypatch: py
         sink.write(result(1, 0.1))
     sink.close()  # there is nothing to finish any more
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("first_s", [-5.0, 0.0, 1000.0, 1.7e9])
+def test_a_video_begins_with_its_first_frame_whatever_the_clock(tmp_path: Path, first_s: float) -> None:
+    with VideoSink(tmp_path / "a.mp4", side_by_side=False) as sink:
+        for index, time_s in enumerate(TIMES_S):
+            sink.write(result(index, first_s + time_s))
+    with VideoFile(tmp_path / "a.mp4") as video:
+        frames = [video.read() for _ in TIMES_S]
+    assert [frame and frame.capture_s for frame in frames] == pytest.approx(list(TIMES_S), abs=1e-6)
+
+
+def test_time_that_goes_back_does_not_end_a_video(tmp_path: Path) -> None:
+    with VideoSink(tmp_path / "a.mp4", side_by_side=False) as sink:
+        for index, time_s in enumerate((0.0, 5.0, 1.0, 2.0, 6.0)):
+            sink.write(result(index, time_s))
+    assert frames_of(tmp_path / "a.mp4") == 5
+
+
+def test_a_picture_of_one_pixel_is_padded(tmp_path: Path) -> None:
+    with VideoSink(tmp_path / "a.mp4", side_by_side=False) as sink:
+        sink.write(result(0, 0.0, (1, 1)))
+    assert frames_of(tmp_path / "a.mp4") == 1
+
+
+def test_a_pyav_without_the_encoder_is_said_before_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def unknown(name: str, mode: str) -> object:
+        raise av.codec.codec.UnknownCodecError(name)
+
+    monkeypatch.setattr(av.codec, "Codec", unknown)
+    with pytest.raises(EnvironmentFault, match="x264"):
+        VideoSink(tmp_path / "a.mp4", side_by_side=False)
 
 
 def test_a_video_says_how_much_it_wrote(tmp_path: Path) -> None:
