@@ -95,29 +95,41 @@ def table_of(records: Iterable[FrameRecord]) -> FrameTable:
 
 
 def read_frames(path: str | Path) -> FrameTable:
-    """Read frames.csv, also one that was cut short.
+    """Read frames.csv, also one that was cut short; an empty file has no frames.
 
     Raises:
         DataError: it cannot be read, or lacks columns.
     """
     try:
-        text = Path(path).read_text(encoding="utf-8", errors="replace")
+        cut = _is_cut(Path(path))
+        with Path(path).open(newline="", encoding="utf-8", errors="replace") as file:
+            rows = csv.reader(file)
+            header = next(rows, None)
+            if header is None:
+                return table_of([])
+            missing = [name for name in NEEDED if name not in header]
+            if missing:
+                raise DataError(
+                    f"{path} has no column {', '.join(missing)}; expected the frames.csv of a run of `roadedge infer`"
+                )
+            return _from_rows(header, _all_but_last(rows) if cut else rows, int(cut))
     except OSError as error:
         raise DataError(f"cannot read {path}: {error.strerror or error}") from error
-    cut = bool(text) and not text.endswith("\n")  # the last row may look whole and end in half a number
-    if cut:
-        text = text[: text.rfind("\n") + 1]
-    rows = csv.reader(io.StringIO(text))
-    try:
-        header = next(rows, [])
-        missing = [name for name in NEEDED if name not in header]
-        if missing:
-            raise DataError(
-                f"{path} has no column {', '.join(missing)}; expected the frames.csv of a run of `roadedge infer`"
-            )
-        return _from_rows(header, rows, int(cut))
     except csv.Error as error:
         raise DataError(f"{path} is no CSV file: {error}") from error
+
+
+def _is_cut(path: Path) -> bool:
+    """Whether a file ends without the end of a line: its last row may look whole and end in half a number."""
+    with path.open("rb") as file:
+        if file.seek(0, io.SEEK_END) == 0:
+            return False
+        file.seek(-1, io.SEEK_END)
+        return file.read(1) != b"\n"
+
+
+def _all_but_last(rows: Iterable[Sequence[str]]) -> Iterator[Sequence[str]]:
+    return (earlier for earlier, _ in itertools.pairwise(rows))
 
 
 def _from_rows(header: Sequence[str], rows: Iterable[Sequence[str]], unread: int) -> FrameTable:

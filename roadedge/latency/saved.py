@@ -53,6 +53,8 @@ def load_run(folder: str | Path) -> SavedRun:
         raise DataError(f"{folder} is not a run folder; {NOT_A_RUN}")
     frames = read_frames(home / "frames.csv") if has_frames else table_of([])
     missing = [] if has_frames else ["frames.csv is missing, and with it the charts of single frames"]
+    if has_frames and not len(frames):
+        missing.append("frames.csv holds no frame")
     if frames.unread:
         missing.append(f"{frames.unread} rows of frames.csv cannot be read and are left out")
     if has_metrics:
