@@ -5,6 +5,7 @@ from __future__ import annotations
 import uuid
 from contextlib import ExitStack
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from roadedge.benchmark.bootstrap import difference
@@ -77,7 +78,7 @@ def measure_against(
             more = {"turns": turns, "notes": []}
             whole, metrics, verdict = conclude(bench, one, found, text, None, more, source)
             results.append(BenchmarkResult(inside, whole, verdict, metrics))
-    comparison = compared(results, [one.name for one in both])
+    comparison = compared(results, [Path(one.name).name for one in both])
     sentences = missed(targets, measured[0].profile, measured[0].throughput_per_s, None)
     results[0] = replace(results[0], missed=tuple(sentences), asked=bool(targets))
     results[0].metrics["comparison"] = None if comparison is None else comparison.to_dict()

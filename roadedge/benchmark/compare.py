@@ -48,9 +48,10 @@ class Comparison:
         for name, (first, second) in self.values.items():
             lines.append(f"  {name}: {_shown(first)} | {_shown(second)}{'' if name in self.unlike else ' (follows)'}")
         lines.append(f"median A {found.first_ms:.3f} ms, B {found.second_ms:.3f} ms")
+        turns = "one run each" if found.repeats == 1 else f"{found.repeats} turns each"
         lines.append(
             f"B - A = {found.value_ms:+.3f} ms, 95 % interval {found.low_ms:+.3f} to {found.high_ms:+.3f} ms "
-            f"({found.repeats} repeats, {found.samples[0]} and {found.samples[1]} frames)"
+            f"({turns}; {found.samples[0]} and {found.samples[1]} frames)"
         )
         lines.append(verdict_of(found))
         return [*lines, *(f"note: {note}" for note in self.notes)]

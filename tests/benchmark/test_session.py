@@ -238,6 +238,18 @@ def test_two_networks_take_turns(here: Path, monkeypatch: pytest.MonkeyPatch) ->
     assert main(["benchmark", "compare", str(first.folder), str(second.folder)]) == 0
 
 
+def test_a_comparison_that_is_passed_on_names_no_folder(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = HandClock()
+    monkeypatch.setattr(roadedge.runners, "open_runner", lambda *_: TimedRunner(clock, 20.0))
+    out = here / "result.json"
+    asked = BenchmarkOptions(
+        str(here / "a.onnx"), source="synth:64x64@30", duration_s=2.0, against=str(here / "b.onnx"), submit=out
+    )
+    measure_against(asked, clock=clock)
+    assert str(here) not in out.read_text()
+    assert json.loads(out.read_text())["comparison"]["first"] == "a.onnx"
+
+
 def test_unlike_back_ends_are_refused_before_turns_are_taken(
     here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
