@@ -143,8 +143,10 @@ class Ground:
         metres = self._place.to_ground(pixels)
         lonlat = None if self._to_lonlat is None else self._to_lonlat(metres)
         there = _metres_per_pixel(self._place, pixels) <= COARSEST * self._finest
-        for where in (metres, *(() if lonlat is None else (lonlat,))):
-            there &= np.isfinite(where).all(axis=1)  # what a projection cannot turn back is nowhere
+        there &= np.isfinite(metres).all(axis=1)  # what a projection cannot turn back is nowhere
+        if lonlat is not None:
+            with np.errstate(invalid="ignore"):
+                there &= np.isfinite(lonlat[:, 0]) & (np.abs(lonlat[:, 1]) < 90)
         steps = np.linalg.norm(np.diff(self._measured(metres, lonlat, there), axis=0), axis=1)
         laid, begin = [], 0
         for line in lines:

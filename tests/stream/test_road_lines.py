@@ -14,6 +14,7 @@ from roadedge.errors import DataError, MissingExtraError
 from roadedge.place import Place
 from roadedge.sample import RoadMask
 from roadedge.stream.road_lines import Ground, RoadLine, RoadLines, trace_lines
+from roadedge.trajectory.plane import LocalPlane
 from tests.stream.results import PLANE, SIZE, nadir, result
 
 ACROSS = np.array([[0.0, 48.0], [64.0, 48.0], [128.0, 48.0]])
@@ -155,6 +156,15 @@ def test_a_raster_stored_upside_down_has_no_horizon() -> None:
     place = Place.from_geotransform((0.0, 0.5, 0.0, 0.0, 0.0, 0.5), PLANE.crs)
     [[stretch]] = Ground(place, SIZE).lay([ACROSS])
     assert len(stretch.metres) == 3
+
+
+def test_no_latitude_lies_beyond_a_pole() -> None:
+    pole = nadir(LocalPlane(0.0, 89.9999).crs)  # 11 m away
+    [stretches] = Ground(pole, SIZE).lay([np.array([[64.0, 90.0], [64.0, 50.0], [64.0, 10.0]])])
+    assert [len(one.metres) for one in stretches] == [2]
+    mercator = Place.from_geotransform((0.0, 0.5, 0.0, 1e9, 0.0, -0.5), "EPSG:3857")
+    pytest.importorskip("pyproj", reason="the geo extra is not installed")
+    assert Ground(mercator, SIZE).lay([ACROSS]) == [[]]
 
 
 def test_what_lies_beyond_the_globe_is_nowhere() -> None:
