@@ -196,7 +196,8 @@ def write(rows: list[Row], received: dict[str, float], options: argparse.Namespa
         "",
         f"{options.rate} live points a second (60 s of them on the map), a prior of {options.prior} points; "
         f"city of 10 x 10 km; {SIZE[1]} x {SIZE[0]} pixels at {GSD_M} m; {options.seconds * RATE_HZ} frames a row.",
-        "`python benchmarks/feeds.py`",
+        f"{about['cpu_count']} cores {about['processor']}, shared with other work; Python {about['python']}, NumPy "
+        f"{about['packages']['numpy']}. `python benchmarks/feeds.py --seconds {options.seconds}`",
         "",
         "| case | p50 ms | p99 ms | max ms | first ms | p50 by the clock | rebuilds | memory MB | points in view |",
         "|---|---|---|---|---|---|---|---|---|",

@@ -1,57 +1,34 @@
 """The points of one feed around what the camera sees, as a raster that frames are cut from.
 
-All points of the time window are kept, and those near the view stand in a `RollingHeatmap` besides. It is built anew
-from the kept points when the camera leaves the area it covers, two views wide, or when its cells no longer suit the
-frame. A cell is half a pixel of the network's grid and stays until it is more than 0.7 or less than 0.35 of one, that
-is until the scale has changed by a factor of 1.4. At 0.7 half the diagonal of a cell is half a pixel, and no point is
-moved by more; nor is a pixel then without a cell, however the camera is turned, since the circle in it holds a cell's
-centre. At 0.35 a pixel has eight cells, which cost. A camera that stands still, north up, gets cells that are its
-pixels: its counts are exact.
+All points are kept, and those near the view stand in a raster besides: a `RollingHeatmap` of the time window, or a
+`StillRaster` where points stay for ever. It is built anew from the kept points when the camera leaves the area it
+covers, two views wide, or when its cells no longer suit the frame. A cell is half a pixel of the network's grid and
+stays until it is more than 0.7 or less than 0.35 of one, that is until the scale has changed by a factor of 1.4. At 0.7
+half the diagonal of a cell is half a pixel, and no point is moved by more; nor is a pixel then without a cell, however
+the camera is turned, since the circle in it holds a cell's centre. At 0.35 a pixel has eight cells, which cost. A
+camera that stands still, north up, gets cells that are its pixels: its counts are exact.
 """
 
 from __future__ import annotations
 
 import math
 from collections import Counter
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from roadedge.place import Place
+from roadedge.stream.feeds_box import Box, in_box, view_of
 from roadedge.stream.feeds_crs import onto
+from roadedge.stream.feeds_still import StillRaster
 from roadedge.trajectory.rolling import RollingHeatmap
 
 FINEST, COARSEST = 0.35, 0.70  # cells in pixels of the network's grid between which a raster goes on being used
 AREA_VIEWS = 2.0  # sides of the covered area in sides of the view
 AREA_CELLS = 1 << 25  # covered at most, beside the view itself: 128 MB of raster where every cell's block is in use
-FARTHEST_M = 1000.0  # from what the lower edge of a tilted camera sees; beyond, kilometres are one row of pixels
 KEPT_POINTS = 5_000_000  # of a time window, 120 MB
 _XY = NDArray[np.float64]  # (N, 2)
 _Seconds = NDArray[np.float64]  # (N,)
-
-
-class Box(NamedTuple):
-    """A part of the plane, metres."""
-
-    left: float
-    bottom: float
-    right: float
-    top: float
-
-    def holds(self, other: Box) -> bool:
-        """Whether all of the other lies within."""
-        return (
-            self.left <= other.left
-            and self.bottom <= other.bottom
-            and self.right >= other.right
-            and self.top >= other.top
-        )
-
-    def grown(self, sides: float) -> Box:
-        """The box about the same middle, `sides` times as wide and high."""
-        x, y = (self.right - self.left) * (sides - 1) / 2, (self.top - self.bottom) * (sides - 1) / 2
-        return Box(self.left - x, self.bottom - y, self.right + x, self.top + y) if math.isfinite(x + y) else self
 
 
 class Kept:
@@ -126,7 +103,7 @@ class AreaHeatmap:
         self.rebuilds = 0
         self._window_s, self._limit = window_s, kept_points
         self._kept: Kept | None = None
-        self._raster: RollingHeatmap | None = None
+        self._raster: RollingHeatmap | StillRaster | None = None
         self._box = Box(0.0, 0.0, 0.0, 0.0)
         self._last: NDArray[np.float64] | None = None  # homography of the frame before
         self._now_s = self._forgotten_s = -math.inf
@@ -169,9 +146,11 @@ class AreaHeatmap:
         if not good.all():
             xy, t_s = xy[good], None if t_s is None else t_s[good]
         self._kept.add(xy, t_s)
-        if self._raster is not None:
+        if isinstance(self._raster, RollingHeatmap) and t_s is not None:
             near = in_box(xy, self._box)
-            self._raster.add(xy[near], None if t_s is None else t_s[near], self._raster_now_s)
+            self._raster.add(xy[near], t_s[near], self._now_s)
+        else:
+            self._raster = None
 
     def counts(self, place: Place, size: tuple[int, int]) -> NDArray[np.uint32]:
         """Points of the window per pixel of an image of `size` (H, W) at `place`, (H, W)."""
@@ -181,13 +160,9 @@ class AreaHeatmap:
             self._rebuild(place, size)
         assert self._raster is not None
         self._last = place.homography
-        self._raster.advance(self._raster_now_s)
+        if isinstance(self._raster, RollingHeatmap):
+            self._raster.advance(self._now_s)
         return self._raster.counts(place, size)
-
-    @property
-    def _raster_now_s(self) -> float:
-        """Points without times are all of now, and now is any time."""
-        return 0.0 if self._window_s is None else self._now_s
 
     def _keep(self, good: NDArray[np.bool_], reason: str) -> NDArray[np.bool_]:
         lost = len(good) - int(np.count_nonzero(good))
@@ -213,12 +188,13 @@ class AreaHeatmap:
         self._box = view.grown(min(AREA_VIEWS, max(1.5, math.sqrt(AREA_CELLS / max(cells, 1.0)))))
         corner = place.to_ground([[0.0, 0.0]])[0]
         origin = (float(corner[0]), float(corner[1])) if np.isfinite(corner).all() else (0.0, 0.0)
-        self._raster = RollingHeatmap(cell_m, self._window_s, origin, place.crs, max_points=2**62)
         xy, t_s = self._kept.within(self._box)
-        if t_s is not None and self._window_s is not None:
-            held = t_s >= self._now_s - self._window_s
-            xy, t_s = xy[held], t_s[held]
-        self._raster.add(xy, t_s, self._raster_now_s)
+        if t_s is None or self._window_s is None:
+            self._raster = StillRaster(xy, cell_m, origin, place.crs)
+            return
+        held = t_s >= self._now_s - self._window_s
+        self._raster = RollingHeatmap(cell_m, self._window_s, origin, place.crs, max_points=2**62)
+        self._raster.add(xy[held], t_s[held], self._now_s)
 
     def _stands_still(self, place: Place) -> bool:
         """North up with square pixels, and where it was a frame ago: then the cells can be its pixels."""
@@ -228,33 +204,7 @@ class AreaHeatmap:
         return bool(square and upright and (self._last is None or np.array_equal(self._last, place.homography)))
 
 
-def in_box(xy: _XY, box: Box) -> NDArray[np.bool_]:
-    """Which of (N, 2) points lie in the box."""
-    x, y = xy[:, 0], xy[:, 1]
-    inside: NDArray[np.bool_] = (x >= box.left) & (x <= box.right) & (y >= box.bottom) & (y <= box.top)
-    return inside
-
-
-def view_of(place: Place, size: tuple[int, int]) -> Box:
-    """What part of the ground an image of `size` (H, W) shows, of a tilted camera up to FARTHEST_M away."""
-    height, width = size
-    corners = np.array([[0, 0, 1], [width, 0, 1], [0, height, 1], [width, height, 1]], np.float64)
-    seen = corners @ place.homography.T
-    horizon = not (seen[:, 2] > 0).all() and not (seen[:, 2] < 0).all()
-    view = Box(-math.inf, -math.inf, math.inf, math.inf)
-    if not horizon:
-        x, y = seen[:, 0] / seen[:, 2], seen[:, 1] / seen[:, 2]
-        view = Box(float(x.min()), float(y.min()), float(x.max()), float(y.max()))
-    if not place.homography[2, :2].any():
-        return view
-    x0, y0 = place.to_ground([[width / 2, height]])[0].tolist()
-    near = Box(x0 - FARTHEST_M, y0 - FARTHEST_M, x0 + FARTHEST_M, y0 + FARTHEST_M)
-    return Box(
-        max(view.left, near.left), max(view.bottom, near.bottom), min(view.right, near.right), min(view.top, near.top)
-    )
-
-
-def is_crop(place: Place, raster: RollingHeatmap) -> bool:
+def is_crop(place: Place, raster: RollingHeatmap | StillRaster) -> bool:
     """Whether the pixels of an image at `place` are cells of the raster."""
     matrix = place.homography
     if not matrix[2, 2]:
