@@ -81,13 +81,16 @@ def _camera(content: Mapping[str, Any], path: Path) -> Camera:
         sensor_width_mm=_real(lens, "sensor_width_mm"),
         equivalent_mm=_real(lens, "equivalent_mm"),
     )
+    distortion = _distortion(lens.get("distortion", []), model)
+    if known == Lens() and (distortion or cx is not None):
+        raise DataError("distortion, cx and cy need a focal length beside them: fx, or what stands for it")
     return Camera(
         str(path),
         size,
         known,
         1.0 if fy is None or fx is None else fy / fx,
         None if cx is None or cy is None else (cx + 0.5, cy + 0.5),
-        _distortion(lens.get("distortion", []), model),
+        distortion,
         model,
         _mount(mount),
         _lonlat(tables["place"]),

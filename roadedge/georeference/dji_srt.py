@@ -110,11 +110,13 @@ class Subtitles:
 def beside(video: str | Path) -> Path | None:
     """The SRT file of a video: same folder, same stem, whatever the case of letters; None where there is none."""
     video = Path(video)
-    if not video.parent.is_dir():
+    try:
+        beside_it = sorted(video.parent.iterdir())
+    except OSError:  # no such folder, or one that only opens by name: then so would the subtitles
         return None
     found = [
         path
-        for path in sorted(video.parent.iterdir())
+        for path in beside_it
         if path.suffix.lower() == ".srt" and path.stem.lower() == video.stem.lower() and path.is_file()
     ]
     exact = [path for path in found if path.stem == video.stem]
@@ -168,9 +170,11 @@ def rounding_m(
     for name in ("lon_deg", "lat_deg"):
         written = [match[1] for row in rows[:200] if (match := patterns[name].search(row))]
         digits.append(max((len(text.partition(".")[2]) for text in written), default=0))
-    lonlat = np.nanmedian(np.stack([columns["lon_deg"], columns["lat_deg"]], axis=1), axis=0)
-    if not (np.isfinite(lonlat).all() and abs(lonlat[0]) <= 180 and abs(lonlat[1]) < 90):
+    both = np.stack([columns["lon_deg"], columns["lat_deg"]], axis=1)
+    both = both[np.isfinite(both).all(axis=1) & (np.abs(both) < [180.0, 90.0]).all(axis=1)]
+    if not len(both):
         return 0.0
+    lonlat = np.median(both, axis=0)
     plane = LocalPlane(*lonlat.tolist())
     step = plane.from_lonlat([lonlat + np.power(10.0, -np.array(digits, np.float64))])[0]
     return float(np.sqrt(np.mean(step**2) / 12))  # of a value that is even over one step

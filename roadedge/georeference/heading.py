@@ -17,6 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from roadedge.errors import DataError
 from roadedge.georeference.footprint import footprint
+from roadedge.georeference.image_motion import ImageFeatures
 from roadedge.georeference.photo import read_photo
 from roadedge.georeference.pose import wrapped_deg
 from roadedge.imagery import read_image
@@ -27,9 +28,6 @@ REVERSED_DEG = 135.0  # beyond: the other way round
 WRONG_DEG = 30.0  # beyond: 10 degrees of yaw and twice what 2 m of a receiver's noise turn a step of 13 m by
 DRIFT_DEG = 20.0  # over the run
 LEAST_STEP_M = 3.0  # of position between two images: the direction of a shorter step is the receiver's noise
-LEAST_MATCHES = 12
-WORKING_WIDTH = 800
-_RATIO = 0.75  # of the nearest to the second nearest descriptor (Lowe)
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,9 +136,9 @@ def check_heading(
     if len(places) < 2:
         raise DataError(f"a heading check compares successive images, got {len(places)}; give two or more")
     votes: list[list[complex]] = [[] for _ in places]
-    before: _Features | None = None
+    before: ImageFeatures | None = None
     for index, image in enumerate(images):
-        now = _Features.of(image)
+        now = ImageFeatures.of(image)
         step = ground[index] - ground[index - 1]
         if before is not None and np.hypot(*step) >= LEAST_STEP_M:
             motion = before.motion_to(now)
@@ -201,44 +199,3 @@ def _drift(images: Sequence[HeadingOf]) -> float | None:
     first, second = np.triu_indices(len(at), 1)
     slope = np.median((error[second] - error[first]) / (at[second] - at[first]))
     return float(slope * (at[-1] - at[0]))
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Features:
-    size: tuple[int, int]
-    xy: NDArray[np.float32]  # (N, 2) pixels of the full image
-    described: Any  # (N, 128) float32, or None
-
-    @classmethod
-    def of(cls, image: NDArray[np.uint8]) -> _Features:
-        import cv2
-
-        height, width = image.shape[:2]
-        scale = min(1.0, WORKING_WIDTH / width)
-        grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
-        if scale < 1:
-            grey = cv2.resize(grey, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
-        points, described = cv2.SIFT.create(nfeatures=2000).detectAndCompute(grey, None)
-        xy = np.array([point.pt for point in points], np.float32).reshape(-1, 2)
-        return cls((height, width), (xy + 0.5) / np.float32(scale), described)
-
-    def motion_to(self, other: _Features) -> NDArray[np.float64] | None:
-        """(3, 3) similarity from this image's pixels to the other's; None where too little goes together."""
-        import cv2
-
-        if self.described is None or other.described is None or min(len(self.xy), len(other.xy)) < LEAST_MATCHES:
-            return None
-        pairs = cv2.BFMatcher(cv2.NORM_L2).knnMatch(self.described, other.described, k=2)
-        good = [pair[0] for pair in pairs if len(pair) == 2 and pair[0].distance < _RATIO * pair[1].distance]
-        if len(good) < LEAST_MATCHES:
-            return None
-        first = self.xy[[match.queryIdx for match in good]]
-        second = other.xy[[match.trainIdx for match in good]]
-        reach = 3.0 * max(1.0, self.size[1] / WORKING_WIDTH)
-        found: Any = cv2.estimateAffinePartial2D(first, second, method=cv2.RANSAC, ransacReprojThreshold=reach)
-        matrix, inliers = found
-        if matrix is None or int(inliers.sum()) < LEAST_MATCHES:
-            return None
-        if not 0.5 < math.hypot(matrix[0, 0], matrix[1, 0]) < 2:  # no two heights of one flight: a chance agreement
-            return None
-        return np.vstack([matrix, [0, 0, 1]])

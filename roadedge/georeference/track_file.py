@@ -42,9 +42,7 @@ def track_of(points: Points, what: str, vehicle: int | None = None) -> PoseTrack
     rows = np.flatnonzero(numbers == wanted)
     if not len(rows):
         raise UsageError(f"{what} holds no vehicle {vehicle}; its numbers are {np.unique(numbers)[:10].tolist()}")
-    rows = rows[
-        np.argsort(points.t_s[rows], kind="stable")
-    ]  # the order of rows in a file says little
+    rows = rows[np.argsort(points.t_s[rows], kind="stable")]  # the order of rows in a file says little
     times = points.t_s[rows]
     start = float(np.nanmin(times)) if np.isfinite(times).any() else 0.0
     columns = {"t_s": times - start, "lon_deg": lonlat[rows, 0], "lat_deg": lonlat[rows, 1]}

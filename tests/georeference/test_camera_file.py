@@ -117,6 +117,7 @@ def test_a_fisheye_takes_its_own_four_numbers(tmp_path: Path) -> None:
         ('[lens]\ndistortion = "none"\n', "distortion is a list"),
         ("[lens]\ncx = 3\n", "cx and cy go together"),
         ("[lens]\nfy = 3\n", "fy goes with fx"),
+        ("[lens]\ndistortion = [0.1, 0, 0, 0]\n", "need a focal length"),
         ("[image]\nwidth = 3\n", "needs width and height"),
         ("[mount]\nheight_m = 0\n", "height_m is metres above the ground"),
         ("[mount]\npitch_deg = 120\n", "pitch_deg is 0 at the horizon"),

@@ -120,7 +120,16 @@ def test_zoom_and_equivalent_in_tenths_are_understood(tmp_path: Path) -> None:
     assert (lens.equivalent_mm, lens.zoom) == (24.0, 2.0)
 
 
-@pytest.mark.parametrize("text", ["1\n00:00:00,000 --> 00:00:01,000\nHello there\n", "\n\n\n", "{}"])
+NO_TELEMETRY = (
+    "1\n00:00:00,000 --> 00:00:01,000\nHello there\n",
+    "[latitude: ] [longitude: ] [rel_alt: ]",
+    "GPS (1.2.3",
+    "\n\n\n",
+    "{}",
+)
+
+
+@pytest.mark.parametrize("text", NO_TELEMETRY)
 def test_subtitles_of_a_film_are_no_telemetry(tmp_path: Path, text: str) -> None:
     with pytest.raises(PointsError):
         read_srt(written(tmp_path, text))

@@ -11,6 +11,7 @@ from roadedge.cli import main
 from roadedge.data.city import City
 from roadedge.errors import DataError
 from roadedge.georeference.heading import check_heading, check_photos
+from roadedge.georeference.image_motion import ImageFeatures
 from roadedge.place import Place
 from roadedge.sample import Sample
 from roadedge.stream.locate import of_photos
@@ -90,6 +91,21 @@ def test_images_without_texture_or_way_tell_nothing(ground: NDArray[np.uint8]) -
         [images[0]] * 3, tagged(positions[:1].repeat(3, 0), [180.0] * 3), positions[:1].repeat(3, 0), NAMES[:3]
     )
     assert still.flagged == ()
+
+
+def test_where_features_are_few_the_phase_tells(ground: NDArray[np.uint8]) -> None:
+    import cv2
+
+    soft = (cv2.GaussianBlur(ground, (0, 0), 4) * 0.1 + 100).astype(np.uint8)  # as through mist
+    images, positions = flown(soft, 5)
+    assert ImageFeatures.of(images[0])._by_features(ImageFeatures.of(images[1])) is None
+    report = check_heading(images, tagged(positions, [0.0, 0.0, 0.0, 180.0, 180.0]), positions, NAMES[:5])
+    assert report.flagged == ("003", "004")
+    assert [image.verdict for image in report.images[:3]] == ["ok"] * 3
+    assert report.scale == pytest.approx(1, abs=0.05)
+    elsewhere = np.ascontiguousarray(soft[100:356, 500:820])
+    assert ImageFeatures.of(images[0]).motion_to(ImageFeatures.of(elsewhere)) is None
+    assert ImageFeatures.of(images[0]).motion_to(ImageFeatures.of(images[0])) is None  # what does not move is no ground
 
 
 def test_images_of_different_ground_tell_nothing() -> None:
