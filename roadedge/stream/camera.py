@@ -83,10 +83,10 @@ def rtsp_address(text: str) -> tuple[Address, str]:
     if transport not in TRANSPORTS:
         raise UsageError(f"?transport= of an RTSP stream is tcp or udp, got {transport!r}")
     if "transport" in dict(query):
-        left = urlencode([pair for pair in query if pair[0] != "transport"])
-        text = urlunsplit(parts._replace(query=left))
+        parts = parts._replace(query=urlencode([pair for pair in query if pair[0] != "transport"]))
     settings = {
         "rtsp_transport": transport,
+        "allowed_media_types": "video",  # sound is not even asked for
         "fpsprobesize": "0",  # measuring the frame rate first would hold back, and so age, the first second of frames
         "analyzeduration": "1000000",
     }
@@ -94,7 +94,7 @@ def rtsp_address(text: str) -> tuple[Address, str]:
         settings["buffer_size"] = str(UDP_BUFFER_BYTES)
     where = f"{host}-{port}" if port else host
     name = re.sub(r"[^\w.-]+", "-", f"rtsp-{where}{parts.path}").strip("-")
-    return Address(text, None, settings), name
+    return Address(urlunsplit(parts), None, settings), name
 
 
 def _v4l2_parts(text: str) -> tuple[str, dict[str, str]]:
@@ -165,6 +165,8 @@ def _lost(av: Any, error: Exception, dialled: Address) -> ConnectionLost:
         return ConnectionLost("the server knows no such path")
     if isinstance(error, av.error.ExitError):
         return ConnectionLost("nothing came in time")
+    if getattr(error, "errno", None) == errno.ENOTTY:
+        return ConnectionLost("it is no camera", for_good=True)
     if isinstance(error, PermissionError):
         return ConnectionLost("it may not be opened by this user (the group video may be missing)", for_good=True)
     host = urlsplit(dialled.text).hostname

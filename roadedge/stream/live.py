@@ -180,7 +180,10 @@ class LiveSource(Source):
     def _first(self) -> Picture | None:
         """The first picture of all. It is not tried twice: an address with a slip of the pen must be told at once."""
         try:
-            return self._take(self._connect(), self.options.open_s)
+            picture = self._take(self._connect(), self.options.open_s)
+            if picture is None and not self._stop.is_set():
+                raise ConnectionLost("it ended before its first picture")
+            return picture
         except ConnectionLost as lost:
             self._ended = True
             self._drop()

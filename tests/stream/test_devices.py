@@ -73,6 +73,15 @@ def test_what_the_address_asks_for_goes_to_ffmpeg(monkeypatch: pytest.MonkeyPatc
     assert options == {"video_size": "1280x720", "framerate": "30", "input_format": "mjpeg"}
 
 
+def test_a_file_that_is_no_camera_is_told() -> None:
+    pytest.importorskip("av", reason="the video extra is not installed")
+    with (
+        camera.open_v4l2("v4l2:///dev/null", LiveOptions()) as source,
+        pytest.raises(SourceError, match="is no camera"),
+    ):
+        source.read()
+
+
 @pytest.mark.parametrize("rest", ["", "?width=640", "/dev/video0?fps=fast", "/dev/video0?size=640x480"])
 def test_an_address_that_cannot_be_one_is_a_usage_error(rest: str) -> None:
     pytest.importorskip("av", reason="the video extra is not installed")

@@ -196,6 +196,11 @@ def test_a_source_that_opens_and_never_delivers_is_lost() -> None:
         cam.read()
 
 
+def test_a_source_that_ends_before_its_first_picture_is_an_error_and_no_empty_run() -> None:
+    with source(Script([])) as cam, pytest.raises(SourceError, match="ended before its first picture"):
+        cam.prepare()
+
+
 def test_a_source_that_stops_delivering_is_dialled_again() -> None:
     with source(Script([picture(1), hang], [picture(2)]), LiveOptions(timeout_s=0.05)) as cam:
         assert numbers(cam) == [1, 2]

@@ -179,6 +179,7 @@ def test_an_address_says_the_transport_and_names_the_run() -> None:
     address, name = rtsp_address("rtsp://me:pw@cam.local:8554/live/1?channel=2&transport=udp")
     assert address.text == "rtsp://me:pw@cam.local:8554/live/1?channel=2"
     assert address.options["rtsp_transport"] == "udp"
+    assert rtsp_address("RTSP://Cam/1")[0].text == "rtsp://Cam/1"
     assert name == "rtsp-cam.local-8554-live-1"
     assert rtsp_address("rtsp://cam/1")[0].options["rtsp_transport"] == "tcp"
 
