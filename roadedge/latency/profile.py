@@ -170,10 +170,10 @@ def find_warmup(answered: Sequence[FrameRecord]) -> Warmup:
     infer_ms = np.array([record.stage_ms[STAGES.index("infer")] for record in answered])
     first = float(infer_ms[0]) if infer_ms.size else None
     for count, record in enumerate(answered, 1):
+        if record.done_s > WARMUP_MOST_S:
+            return Warmup(count, False, first) if count < len(answered) else Warmup(1, False, first)
         if record.done_s < WARMUP_LEAST_S or count < 2 * WARMUP_WINDOW:
             continue
-        if record.done_s > WARMUP_MOST_S:
-            return Warmup(count, False, first)
         before = np.median(infer_ms[count - 2 * WARMUP_WINDOW : count - WARMUP_WINDOW])
         if abs(np.median(infer_ms[count - WARMUP_WINDOW : count]) - before) < WARMUP_CHANGE * before:
             return Warmup(count, True, first) if count < len(answered) else Warmup(1, False, first)

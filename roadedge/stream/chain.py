@@ -65,12 +65,16 @@ class Work:
 
 @dataclass(slots=True)
 class Remarks:
-    """What there is to say about the frames of a run, counted; `notices` are sentences, told once each."""
+    """What there is to say about the frames of a run, counted; `notices` are sentences, told once each.
+
+    `network_size` is the (H, W) that the network was last fed.
+    """
 
     notices: list[str] = field(default_factory=list)
     more_notices: int = 0
     outside_band: int = 0
     outside_density: int = 0
+    network_size: tuple[int, int] | None = None
 
     def notice(self, text: str) -> None:
         """Keep a sentence; of a stream's thousands the first hundred and a count."""
@@ -115,6 +119,8 @@ class Chain:
         """Resample, rasterise, pad."""
         raster = None if work.second is None else work.second.raster
         work.feeds = preprocess(work.frame.sample, self._runner.spec, self._strict, raster, checked=True)
+        height, width = next(iter(work.feeds.values())).shape[1:3]
+        self._remarks.network_size = (height, width)
 
     def infer(self, work: Work) -> None:
         """Call the network."""

@@ -147,6 +147,7 @@ def metrics_of(
         **facts,
         "included": "decode, heat-map, preprocess, infer, postprocess, encode and write",
         "input_size": list(run.last.frame.sample.size) if run.last else None,
+        "network_size": None if run.remarks.network_size is None else list(run.remarks.network_size),
         "batch": 1,
         **profile.to_dict(),
         "interrupted": run.interrupted,

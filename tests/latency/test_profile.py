@@ -63,6 +63,11 @@ def test_warm_up_ends_after_3_s_and_two_like_medians() -> None:
     assert warmup.first_infer_ms == 40.0
 
 
+def test_a_slow_network_leaves_out_half_a_minute_and_no_more() -> None:
+    warmup = find_warmup([record(i, infer_ms=400.0, period_s=0.5) for i in range(200)])
+    assert (warmup.frames, warmup.settled) == (61, False)  # a hundred frames would be 50 s
+
+
 def test_warm_up_waits_while_the_medians_differ() -> None:
     records = [record(i, infer_ms=40.0 if i < 70 else 20.0) for i in range(200)]
     assert find_warmup(records).frames == 146  # frames 46 to 95 are the first 50 before with a median of 20
