@@ -44,15 +44,20 @@ def grid_in_image(view: View, cut: Rectify) -> NDArray[np.float64]:
     return np.asarray(seen[:, :2] / seen[:, 2:])
 
 
-def check_seen(view: View, cut: Rectify, size: tuple[int, int]) -> None:
-    """Raise DataError where images of `size` (H, W) show next to nothing of the rectangle, or all of it is too far."""
+def seen_share(view: View, cut: Rectify, size: tuple[int, int]) -> float:
+    """Which share of the rectangle images of `size` (H, W) show.
+
+    Raises:
+        DataError: next to nothing of it, or part of it lies behind the camera.
+    """
     pixels = grid_in_image(view, cut)
-    inside = (pixels >= 0).all(axis=1) & (pixels < [size[1], size[0]]).all(axis=1)
-    if np.mean(inside) < LEAST_SEEN:
+    share = float(np.mean(((pixels >= 0) & (pixels <= [size[1], size[0]])).all(axis=1)))
+    if share < LEAST_SEEN:
         raise DataError(
-            f"the camera sees {np.mean(inside):.0%} of the rectangle of [rectify] ({cut.near_m:g} to {cut.far_m:g} m "
+            f"the camera sees {share:.0%} of the rectangle of [rectify] ({cut.near_m:g} to {cut.far_m:g} m "
             f"ahead, {cut.width_m:g} m wide); check height_m and pitch_deg (negative is down), or the rectangle"
         )
+    return share
 
 
 def from_above(image: NDArray[np.uint8], view: View, cut: Rectify) -> NDArray[np.uint8]:

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from roadedge.errors import DataError, UsageError
-from roadedge.georeference.birdseye import check_seen, from_above, grid_in_image, rectangle
-from roadedge.georeference.camera import Camera, Undistort
+from roadedge.georeference.birdseye import from_above, grid_in_image, rectangle, seen_share
+from roadedge.georeference.camera import Camera, Rectify, Undistort
 from roadedge.georeference.dji_srt import beside, read_srt
 from roadedge.georeference.footprint import YAW_ERROR_DEG, PoseErrors, View, place_of, uncertainty_m, view_of
 from roadedge.georeference.lens import Lens
@@ -20,6 +20,7 @@ from roadedge.stream.sources import Frame
 from roadedge.trajectory.plane import LocalPlane
 
 STANDING_POSITION_M = 1.0  # of a camera whose position somebody wrote down
+MOSTLY_SEEN = 0.7  # of the rectangle; less of it is said once
 MEASURED = PoseErrors(height_m=0.02, height_share=0.01, tilt_deg=0.5)  # of a height and a pitch from a camera file
 
 
@@ -59,7 +60,7 @@ class CameraLocator(Locator):
         self._camera, self._offset_s, self._tolerance_s = camera, offset_s, tolerance_s
         self._lens = lens or Lens()
         self._undistort = None if camera is None else Undistort(camera)
-        self._checked: tuple[int, int] | None = None
+        self._said_share = False
         if track is not None and not np.isfinite(track.yaw_deg).any():
             track = track.with_course()
             self.notices = ("the telemetry holds no yaw; the direction of travel stands for it",)
@@ -103,14 +104,25 @@ class CameraLocator(Locator):
             except DataError as error:
                 raise UnknownPlace("view above the horizon", str(error)) from error
             return placed(frame, place, image)
-        if self._checked != size:  # a rectangle that is not in view is a slip in the file
-            check_seen(view, cut, size)
-            self._checked = size
+        self._check_seen(view, cut, size)
         unsure = uncertainty_m(view, grid_in_image(view, cut), pose.position_m, focal_error, yaw_error, errors)
         place = rectangle(view, cut, self.plane.crs, unsure)
         if image is None:
             return placed(frame, place, None, cut.size)
         return placed(frame, place, from_above(image, view, cut))
+
+    def _check_seen(self, view: View, cut: Rectify, size: tuple[int, int]) -> None:
+        """A rectangle out of view is a slip in the file, but of this frame alone where a gimbal moves the camera."""
+        try:
+            share = seen_share(view, cut, size)
+        except DataError as error:
+            if self._track is not None and np.isfinite(self._track.pitch_deg).any():
+                raise UnknownPlace("rectangle out of view", str(error)) from error
+            raise
+        if share < MOSTLY_SEEN and not self._said_share:
+            self._said_share = True
+            said = f"the camera sees {share:.0%} of the rectangle of [rectify]; the rest is blank"
+            self.notices = (*self.notices, said)
 
     def _pose(self, frame: Frame) -> Pose:
         camera = self._camera

@@ -7,7 +7,7 @@ import pytest
 from numpy.typing import NDArray
 
 from roadedge.errors import DataError
-from roadedge.georeference.birdseye import FILL_RGB, check_seen, from_above, rectangle
+from roadedge.georeference.birdseye import FILL_RGB, from_above, rectangle, seen_share
 from roadedge.georeference.camera import Rectify
 from roadedge.georeference.footprint import View
 
@@ -55,8 +55,9 @@ def test_what_the_camera_does_not_see_is_blank() -> None:
 
 
 def test_a_rectangle_that_is_not_in_view_or_behind_is_refused() -> None:
-    check_seen(VIEW, CUT, SIZE)
+    assert seen_share(VIEW, CUT, SIZE) > 0.8
+    assert seen_share(VIEW, dataclasses.replace(CUT, near_m=1.0), SIZE) < seen_share(VIEW, CUT, SIZE)
     with pytest.raises(DataError, match=r"sees 0% of the rectangle .* pitch_deg \(negative is down\)"):
-        check_seen(dataclasses.replace(VIEW, pitch_deg=40.0), CUT, SIZE)
+        seen_share(dataclasses.replace(VIEW, pitch_deg=40.0), CUT, SIZE)
     with pytest.raises(DataError, match=r"behind a camera .* near_m is -30"):
-        check_seen(VIEW, dataclasses.replace(CUT, near_m=-30.0), SIZE)
+        seen_share(VIEW, dataclasses.replace(CUT, near_m=-30.0), SIZE)

@@ -131,7 +131,7 @@ def test_real_photos_whose_tags_are_reversed(real_data: Path) -> None:
     report = check_photos(paths)
     assert report.flagged == tuple(f"DJI_{number:04d}" for number in range(24, 30))
     assert {image.verdict for image in report.images if image.name not in report.flagged} == {"ok"}
-    assert report.scale == pytest.approx(1.07, abs=0.03)  # the ground lies lower than the take-off point, or the lens
+    assert report.scale == pytest.approx(1.07, abs=0.03)  # the ground lies higher than the take-off point, or the lens
     assert not report.drifts
 
 

@@ -147,6 +147,28 @@ def test_a_rectangle_out_of_view_is_an_error_and_no_miss(tmp_path: Path) -> None
         CameraLocator(northward(), camera=camera)(frame(5.0))
 
 
+def test_a_gimbal_that_looks_away_costs_its_frames_alone(tmp_path: Path) -> None:
+    camera = read_camera(camera_file(tmp_path, "[lens]\nhorizontal_fov_deg = 70\n" + RECTIFY))
+    pitch = np.array([-60, -60, -60, -60, -60, 40, 40, 40, 40, 40, 40.0])
+    track = dataclasses.replace(northward(height_m=20, yaw_deg=0, pitch_deg=0), pitch_deg=pitch)
+    locate = CameraLocator(track, camera=camera)
+    assert locate(frame(2.0)).sample.size == (100, 50)
+    away = locate(frame(8.0))
+    assert away.sample.place is None
+    assert "of the rectangle" in away.notice
+    assert dict(locate.misses) == {"rectangle out of view": 1}
+
+
+def test_a_rectangle_that_is_half_in_view_is_said_once(tmp_path: Path) -> None:
+    wide = RECTIFY.replace("width_m = 10", "width_m = 60")
+    locate = CameraLocator(northward(), camera=read_camera(camera_file(tmp_path, CAMERA + wide)))
+    for t_s in (4.0, 5.0):
+        locate(frame(t_s))
+    said = [notice for notice in locate.notices if "rectify" in notice]
+    assert len(said) == 1
+    assert "of the rectangle of [rectify]; the rest is blank" in said[0]
+
+
 def test_points_in_pixels_do_not_go_with_an_image_that_is_replaced() -> None:
     sample = Sample(np.zeros((*SIZE, 3), np.uint8), np.zeros((1, 2), np.float32))
     with pytest.raises(DataError, match="in pixels do not go with a camera file"):
