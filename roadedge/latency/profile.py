@@ -12,7 +12,9 @@ import numpy as np
 from roadedge.latency.clock import STAGES
 from roadedge.latency.summary import Summary, summarize
 
-DEVICE_PARTS = ("h2d", "gpu", "d2h")  # of the call of the runner, where its back-end times its device
+# Of the call of the runner, where its back-end times its device: copies and kernels by the device's events, and what
+# handing the call over took the processor, which runs beside them.
+DEVICE_PARTS = ("h2d", "gpu", "d2h", "enqueue")
 CSV_COLUMNS = (
     "frame", "capture_s", "clock", "age_ms", *(f"{s}_ms" for s in STAGES), "skew_ms", "points", "dropped_by",
     "done_s", "late_ms", "wait_ms", "paired", *(f"{part}_ms" for part in DEVICE_PARTS),

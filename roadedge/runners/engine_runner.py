@@ -207,7 +207,9 @@ class TensorRtRunner(CheckedRunner):
                 np.copyto(view, plane)
                 memory.to_device(frame.device[name], view, stream)
             memory.record(frame.events[1], stream)
+            began = time.perf_counter_ns()
             self._launch(frame)
+            frame.enqueue_ms = (time.perf_counter_ns() - began) / 1e6
             memory.record(frame.events[2], stream)
             frame.logits = logits
             frame.wanted = {n: frame.view(n, loaded.shape_of(n), loaded.outputs[n].dtype) for n in names}
@@ -221,7 +223,7 @@ class TensorRtRunner(CheckedRunner):
         frame = self._flying.popleft()
         with self._on_device():
             self._memory.wait(frame.events[-1])
-            for name, spent in frame.stages_ms(self._memory).items():
+            for name, spent in {**frame.stages_ms(self._memory), "enqueue": frame.enqueue_ms}.items():
                 self._stages_ms[name] = self._stages_ms.get(name, 0.0) + spent
         outputs = {name: np.array(view) for name, view in frame.wanted.items()}  # a copy: the frame is used again
         return self._face.read(outputs, frame.logits)

@@ -26,6 +26,7 @@ class Frame:
     graph: Any = None
     wanted: dict[str, NDArray[Any]] = field(default_factory=dict)  # of the call in flight: views of `host`
     logits: bool = False
+    enqueue_ms: float = 0.0  # of the processor, to hand the call of the network to the device
 
     def view(self, name: str, shape: Sequence[int], dtype: str) -> NDArray[Any]:
         """A tensor's page-locked bytes in this call's shape; nothing is copied."""

@@ -29,7 +29,7 @@ def profile(records: list[FrameRecord], rate_hz: float | None = 10.0) -> Profile
 def test_the_columns_are_those_of_the_contract() -> None:
     assert ",".join(CSV_COLUMNS) == (
         "frame,capture_s,clock,age_ms,decode_ms,heatmap_ms,preprocess_ms,infer_ms,postprocess_ms,encode_ms,"
-        "skew_ms,points,dropped_by,done_s,late_ms,wait_ms,paired,h2d_ms,gpu_ms,d2h_ms"
+        "skew_ms,points,dropped_by,done_s,late_ms,wait_ms,paired,h2d_ms,gpu_ms,d2h_ms,enqueue_ms"
     )
     assert record(3).csv_row() == [
         "000003",
@@ -48,10 +48,10 @@ def test_the_columns_are_those_of_the_contract() -> None:
         "0.330000",
         "0.000",
         "0.000",
-        *[""] * 4,
+        *[""] * 5,
     ]
     row = dropped(4).csv_row()
-    assert row == ["000004", "0.400000", "schedule", *[""] * 9, "latest:infer", "0.000000", *[""] * 6]
+    assert row == ["000004", "0.400000", "schedule", *[""] * 9, "latest:infer", "0.000000", *[""] * 7]
     assert len(row) == len(CSV_COLUMNS)
 
 

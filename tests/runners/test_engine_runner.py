@@ -190,6 +190,7 @@ def test_the_stages_are_timed_by_events(tmp_path: Path) -> None:
         spent = runner.last_ms
     # From the event that opens a stage to the one that ends it: two copies in, one network, two copies out.
     assert {name: spent[name] / STEP_MS for name in ("h2d", "gpu", "d2h")} == {"h2d": 3, "gpu": 2, "d2h": 3}
+    assert 0 < spent["enqueue"] < spent["infer"]  # by the host, beside the device
     assert spent["infer"] > 0
 
 
