@@ -130,10 +130,9 @@ def simulate(name: str, seconds: float = SECONDS) -> Row:
 
 
 def _closed(name: str, runner: Any, clock: VirtualClock, seconds: float) -> Row:
-    def serve(timer: StageTimer) -> str:
+    def serve(timer: StageTimer) -> None:
         with timer("infer"):
             runner.infer({})
-        return ""
 
     loop = closed_loop(serve, runner, clock, seconds, settle=False)
     times = [record.age_ms for record in loop.records if record.age_ms is not None]

@@ -138,8 +138,10 @@ def _joined(loops: list[Loop], one: Loaded, bench: Bench, began_ns: int) -> Meas
         kept = loop.records if number == 0 else measured
         from_s = 0.0 if number == 0 or warmup == 0 else loop.records[warmup - 1].done_s
         shift_s = whole.duration_s - from_s
-        whole.records += [replace(r, done_s=r.done_s + shift_s, capture_s=r.capture_s + shift_s) for r in kept]
-        whole.duration_s = whole.records[-1].done_s if whole.records else 0.0
+        for r in kept:
+            name = f"{len(whole.records):06d}"
+            whole.records.append(replace(r, frame=name, done_s=r.done_s + shift_s, capture_s=r.capture_s + shift_s))
+        whole.duration_s = whole.records[-1].done_s if len(whole.records) else 0.0
         whole.interrupted = whole.interrupted or loop.interrupted
     if loops:
         whole.warmup, whole.warmup_s = loops[0].warmup, loops[0].warmup_s

@@ -25,9 +25,9 @@ from roadedge.stream.status import StatusLine
 class Measured:
     """What a scenario left.
 
-    `asked_s` is how long it had to last, its warm-up included; `span_ns` the measured part by the clock of the run, in
-    which `images` were answered; `own` is what only this scenario has; `samples_ms` are the times of single frames by
-    repeats, empty where they are no times of frames.
+    `asked_s` is how long it had to last, its warm-up included; `began_ns` is when the records begin by the clock of the
+    run, `span_ns` their measured part, in which `images` were answered; `own` is what only this scenario has;
+    `samples_ms` are the times of single frames by repeats, empty where they are no times of frames.
     """
 
     records: Sequence[FrameRecord]
@@ -36,6 +36,7 @@ class Measured:
     interrupted: bool
     images: int
     span_ns: tuple[int, int]
+    began_ns: int
     batch: str = "1"
     own: dict[str, Any] = field(default_factory=dict)
     samples_ms: list[list[float]] = field(default_factory=list)
@@ -67,7 +68,7 @@ def of_loop(loop: Loop, begin_ns: int, options: BenchmarkOptions, load_ms: float
     span_ns = _span_ns(loop.records, profile, begin_ns)
     return Measured(
         loop.records, profile, loop.warmup_s + options.duration_s * repeats, loop.interrupted, len(measured), span_ns,
-        samples_ms=[times_of(measured)],
+        begin_ns, samples_ms=[times_of(measured)],
     )  # fmt: skip
 
 
@@ -82,7 +83,7 @@ def run_fixed_rate(
     measured = records_after(run.records, profile.warmup.frames)
     return Measured(
         run.records, profile, options.duration_s, run.interrupted, len(measured),
-        _span_ns(run.records, profile, pipeline.start_ns), samples_ms=[times_of(measured)],
+        _span_ns(run.records, profile, pipeline.start_ns), pipeline.start_ns, samples_ms=[times_of(measured)],
     )  # fmt: skip
 
 
@@ -97,7 +98,7 @@ def run_offline(
     interrupted = any(result.loop.interrupted for result in results)
     return Measured(
         best.loop.records, profile, best.loop.warmup_s + options.duration_s / len(batches), interrupted, best.images,
-        (best.begin_ns, best.end_ns), ",".join(map(str, batches)), sweep=results,
+        (best.begin_ns, best.end_ns), best.loop_began_ns, ",".join(map(str, batches)), sweep=results,
     )  # fmt: skip
 
 
@@ -129,10 +130,11 @@ def run_multi(
     stopped = stopped or run.interrupted
     sustained = None if stopped else count if held else 0
     before = warm.warmup or Warmup(0, False, None)
-    profile = profile_of(run.records, rate_hz, "latest", load_ms, run.duration_s, "multi", replace(before, frames=0))
+    records = run.records
+    profile = profile_of(records, rate_hz, "latest", load_ms, run.duration_s, "multi", replace(before, frames=0))
     gaps_ms = [stream.max_gap_ms for stream in run.streams if stream.max_gap_ms is not None]
     profile = replace(profile, max_gap_ms=max(gaps_ms, default=None))  # of one stream, not of all together
-    answered = [record for record in run.records if record.age_ms is not None]
+    answered = [record for record in records if record.age_ms is not None]
     own = {
         "streams": run.to_dict(),
         "streams_sustained": sustained,
@@ -140,8 +142,8 @@ def run_multi(
         "sustained_means": "no stream loses 5 % of its frames",
     }
     return Measured(
-        run.records, profile, options.duration_s, stopped, len(answered),
-        (begin_ns, begin_ns + round(run.duration_s * 1e9)), streams_text(len(run.streams)), own,
+        records, profile, options.duration_s, stopped, len(answered),
+        (begin_ns, begin_ns + round(run.duration_s * 1e9)), begin_ns, streams_text(len(run.streams)), own,
         [times_of(answered)], sustained,
     )  # fmt: skip
 

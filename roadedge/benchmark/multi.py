@@ -8,17 +8,19 @@ stream only the newest frame waits, the one before it is dropped. Served is the 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
 from roadedge.benchmark.options import MOST_STREAMS
 from roadedge.benchmark.progress import Line, Tell, silent
+from roadedge.benchmark.single import Serve
 from roadedge.latency.clock import STAGES, Clock, StageTimer
 from roadedge.latency.profile import DEVICE_PARTS, FrameRecord
 from roadedge.latency.summary import Summary, summarize
 from roadedge.runners.base import Runner
+from roadedge.stream.frame_log import FrameLog
 
 LOSS = 0.05  # of its frames that a sustained stream may lose: ros2_benchmark's limit
 PROBE_SHARE = 0.25  # of the duration, for each count of streams that is tried
@@ -33,12 +35,13 @@ class Stream:
     offset_ns: int
     next_index: int = 0  # the oldest frame that was neither served nor dropped
     served_ns: int = -1
-    records: list[FrameRecord] = field(default_factory=list)
+    dropped: int = 0
+    records: FrameLog = field(default_factory=FrameLog)
 
     @property
     def loss(self) -> float:
         """Share of the due frames without a result."""
-        return sum(bool(r.dropped_by) for r in self.records) / len(self.records) if self.records else 0.0
+        return self.dropped / len(self.records) if len(self.records) else 0.0
 
     @property
     def max_gap_ms(self) -> float | None:
@@ -66,8 +69,9 @@ class Streams:
 
     @property
     def records(self) -> list[FrameRecord]:
-        """Of all streams, in the order in which frames were answered or dropped."""
-        return sorted((r for s in self.streams for r in s.records), key=lambda r: r.done_s)
+        """Of all streams, as STREAM/FRAME, in the order in which frames were answered or dropped."""
+        named = (replace(r, frame=f"{s.number}/{r.frame}") for s in self.streams for r in s.records)
+        return sorted(named, key=lambda r: r.done_s)
 
     def to_dict(self) -> list[dict[str, Any]]:
         """A row for each stream, as JSON values."""
@@ -81,9 +85,6 @@ class Streams:
             }
             for s in self.streams
         ]
-
-
-Serve = Callable[[StageTimer], str]
 
 
 def run_streams(
@@ -183,8 +184,9 @@ def _serve(
     newest = _newest(stream, now_ns, period_ns)
     for index in range(stream.next_index, newest):
         due_s = _due_ns(stream, index, period_ns) / 1e9
-        name = f"{stream.number}/{index:06d}"
+        name = f"{index:06d}"
         stream.records.append(FrameRecord(name, due_s, "schedule", now_ns / 1e9, dropped_by="latest:infer"))
+        stream.dropped += 1
     stream.next_index = newest + 1
     begin_ns = clock.now_ns() - start_ns
     due_ns = _due_ns(stream, newest, period_ns)
@@ -195,7 +197,7 @@ def _serve(
     stream.served_ns = done_ns
     stream.records.append(
         FrameRecord(
-            f"{stream.number}/{newest:06d}", due_ns / 1e9, "schedule", done_ns / 1e9, (done_ns - due_ns) / 1e6, stages,
+            f"{newest:06d}", due_ns / 1e9, "schedule", done_ns / 1e9, (done_ns - due_ns) / 1e6, stages,
             late_ms=(begin_ns - due_ns) / 1e6,
             device_ms={part: runner.last_ms[part] for part in DEVICE_PARTS if part in runner.last_ms},
         )

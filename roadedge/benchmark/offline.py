@@ -27,6 +27,7 @@ class BatchResult:
     call: Summary
     begin_ns: int  # of the measured part, by the clock of the run, to find the watts that belong to it
     end_ns: int
+    loop_began_ns: int  # its warm-up included
     loop: Loop
 
     @property
@@ -91,10 +92,9 @@ def run_sweep(
     for batch in batches:
         feeds = stacked(ring, batch, runner.spec)
 
-        def serve(timer: StageTimer, feeds: Any = feeds) -> str:
+        def serve(timer: StageTimer, feeds: Any = feeds) -> None:
             with timer("infer"):
                 runner.infer(feeds)
-            return f"batch-{len(next(iter(feeds.values())))}"
 
         begin_ns = clock.now_ns()
         loop = closed_loop(serve, runner, clock, duration_s / len(batches), tell, f"batch {batch}", batch)
@@ -116,6 +116,7 @@ def _result(batch: int, loop: Loop, begin_ns: int) -> BatchResult:
         summarize([record.age_ms for record in measured if record.age_ms is not None]),
         begin_ns + round(since_s * 1e9),
         begin_ns + round(until_s * 1e9),
+        begin_ns,
         loop,
     )
 

@@ -78,6 +78,7 @@ def metrics_of(
         **facts,
         **measured.profile.to_dict(),
         "throughput_per_s": measured.throughput_per_s,
+        "run_began_s": (measured.began_ns - watch_began_ns) / 1e9,  # by the machine's watch
         "interrupted": measured.interrupted,
         "energy": joules(measured.span_ns, measured.images),
         "idle_w": idle_w,

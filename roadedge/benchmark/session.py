@@ -25,11 +25,14 @@ from roadedge.errors import OutputError, UsageError
 from roadedge.latency.clock import Clock, HostClock
 from roadedge.latency.drift import infer_drift
 from roadedge.latency.machine import MachineWatch
+from roadedge.latency.machine_trend import slope_per_min
 from roadedge.latency.verdict import Verdict, judge
 from roadedge.run_folder import open_run_folder
 from roadedge.runners.base import Runner
 from roadedge.stream.session import machine_load, model_facts
 from roadedge.stream.sources import Source
+
+SLOPE_LEAST_S = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,6 +171,8 @@ def conclude(
         except KeyboardInterrupt:
             measured = replace(measured, interrupted=True)
     machine = bench.watch.to_dict()
+    if "turns" in more:  # whose times were put end to end: the machine's series is none of theirs
+        machine["series"] = {}
     others = machine["summary"].get("gpu_other_processes", {}).get("max")
     drift = infer_drift(measured.records, measured.profile.warmup.frames)
     verdict = judge(
@@ -182,7 +187,7 @@ def conclude(
         gpu_processes=None if others is None else round(others),
         non_finite=non_finite,
         infer_drift=drift,
-        rss_slope_mb_per_min=machine.get("rss_slope_mb_per_min"),
+        rss_slope_mb_per_min=rss_slope(bench, measured),
     )
     here = environment()
     height, width = ring[0].sample.size
@@ -206,6 +211,18 @@ def conclude(
     }
     metrics = metrics_of(measured, verdict, header, facts, bench.watch, bench.watch_began_ns, bench.idle_w)
     return measured, metrics, verdict
+
+
+def rss_slope(bench: Bench, measured: Measured) -> float | None:
+    """Growth of the memory while frames were measured, MB a minute; None for less than a minute of it.
+
+    Loading and warming up are left out: there it grows, as it must.
+    """
+    begin_s, end_s = ((moment - bench.watch_began_ns) / 1e9 for moment in measured.span_ns)
+    if end_s - begin_s < SLOPE_LEAST_S:
+        return None
+    seen = [s for s in bench.watch.samples if begin_s <= s.t_s <= end_s and "rss_mb" in s.values]
+    return slope_per_min([(s.t_s, s.values["rss_mb"]) for s in seen])
 
 
 def _layers(bench: Bench, runner: Runner, ring: list[Prepared]) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from roadedge.latency.profile import DEVICE_PARTS, FrameRecord, Warmup
 from roadedge.postprocess import postprocess
 from roadedge.preprocess import Feeds, preprocess
 from roadedge.runners.base import Runner
+from roadedge.stream.frame_log import FrameLog
 from roadedge.stream.sources import Source
 
 
@@ -19,14 +20,14 @@ from roadedge.stream.sources import Source
 class Loop:
     """What a closed loop left: a record for each frame, and how much of it was warm-up."""
 
-    records: list[FrameRecord] = field(default_factory=list)
+    records: FrameLog = field(default_factory=FrameLog)  # packed: a long run must not look like a leak
     warmup: Warmup | None = None  # None where it was stopped before it was warm
     warmup_s: float = 0.0
     duration_s: float = 0.0
     interrupted: bool = False
 
 
-Serve = Callable[[StageTimer], str]  # works on one frame inside the timer, and gives its name
+Serve = Callable[[StageTimer], None]  # works on one frame inside the timer
 
 
 def closed_loop(
@@ -56,7 +57,7 @@ def closed_loop(
     settling.over = not settle
     try:
         while not settling.over or (clock.now_ns() - start_ns) / 1e9 < settling.over_s + duration_s:
-            record = _one(serve, runner, clock, start_ns)
+            record = _one(serve, runner, clock, start_ns, len(loop.records))
             loop.records.append(record)
             line(record, "" if settling.over else "warm-up", images)
             if not settling.over and settling(record):
@@ -69,14 +70,14 @@ def closed_loop(
     return loop
 
 
-def _one(serve: Serve, runner: Runner, clock: Clock, start_ns: int) -> FrameRecord:
+def _one(serve: Serve, runner: Runner, clock: Clock, start_ns: int, index: int) -> FrameRecord:
     timer = StageTimer(clock)
-    name = serve(timer)
+    serve(timer)
     done_s = (clock.now_ns() - start_ns) / 1e9
     stages = tuple(timer.stage_ms[stage] for stage in STAGES)
     age_ms = sum(stages)
     parts = {part: runner.last_ms[part] for part in DEVICE_PARTS if part in runner.last_ms}
-    return FrameRecord(name, done_s - age_ms / 1e3, "run", done_s, age_ms, stages, device_ms=parts)
+    return FrameRecord(f"{index:06d}", done_s - age_ms / 1e3, "run", done_s, age_ms, stages, device_ms=parts)
 
 
 class Work:
@@ -96,16 +97,16 @@ class Work:
         """The prepared frames."""
         return self._ring
 
-    def __call__(self, timer: StageTimer) -> str:
+    def __call__(self, timer: StageTimer) -> None:
         """One frame."""
         if "pre" not in self._include:
             frame = self._ring[self._count % len(self._ring)]
             self._count += 1
             self._end(frame.feeds, frame, timer)
-            return frame.name
-        return self._fresh(timer)
+        else:
+            self._fresh(timer)
 
-    def _fresh(self, timer: StageTimer) -> str:
+    def _fresh(self, timer: StageTimer) -> None:
         spec = self._runner.spec
         if "decode" in self._include:
             with timer("decode"):
@@ -119,7 +120,6 @@ class Work:
         with timer("preprocess"):
             feeds = preprocess(frame.sample, spec, second=None if second is None else second.raster)
         self._end(feeds, Prepared(frame.name, frame.sample, second, feeds), timer)
-        return frame.name
 
     def _end(self, feeds: Feeds, frame: Prepared, timer: StageTimer) -> None:
         with timer("infer"):

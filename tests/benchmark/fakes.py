@@ -36,11 +36,10 @@ def serve_of(clock: HandClock, *service_ms: float) -> object:
     """Serves a frame in each of the times in turn, then in the last one."""
     calls = [0]
 
-    def serve(timer: StageTimer) -> str:
+    def serve(timer: StageTimer) -> None:
         with timer("infer"):
             clock.pass_ms(service_ms[min(calls[0], len(service_ms) - 1)])
         calls[0] += 1
-        return f"{calls[0] - 1:06d}"
 
     return serve
 

@@ -58,7 +58,9 @@ def a_probe(limit: int, tried: list[int]) -> Any:
         tried.append(count)
         run = streams(1, 10.0, 1.0, 0.1)
         loss = FrameRecord("", 0.0, "schedule", dropped_by="latest:infer")
-        run.streams[0].records += [loss] if count > limit else []
+        if count > limit:
+            run.streams[0].records.append(loss)
+            run.streams[0].dropped += 1
         return run
 
     return probe
