@@ -68,6 +68,15 @@ def test_the_run_ends_with_one_collection_of_all(tmp_path: Path) -> None:
     sink.close()  # twice is no error
 
 
+def test_gdal_reads_both_files(tmp_path: Path) -> None:
+    pyogrio = pytest.importorskip("pyogrio", reason="the geo extra is not installed")
+    write(tmp_path / "roads.geojsonl", nadir(), nadir(LocalPlane(180.0, -17.0).crs), epoch_s=0.0)
+    for name in ("roads.geojsonl", "roads.geojson"):
+        facts = pyogrio.read_info(tmp_path / name)
+        assert (facts["features"], facts["crs"]) == (2, "EPSG:4326")
+        assert set(facts["fields"]) == {"frame", "capture_s", "clock", "time", "length_m", "confidence"}
+
+
 def test_frames_without_a_road_leave_an_empty_collection(tmp_path: Path) -> None:
     with GeoJsonSink(tmp_path / "roads.geojsonl", RoadLines(lambda mask, gsd_m: [])) as sink:
         sink.write(result(0, nadir()))
