@@ -130,6 +130,7 @@ def _carry_on(mask: NDArray[np.bool_], half: NDArray[np.float32]) -> tuple[NDArr
     """The mask with a margin, into which the roads run that leave; where on the border they do; the margin's width."""
     rim = min(_RIM, (min(mask.shape) - 1) // 4)
     runs = [_crossings(side[rim], near[rim:]) for side, near in zip(_turned(mask), _turned(half), strict=True)]
+    _settle_corners(runs, mask.shape)
     longest = max((stop - start for side in runs for start, stop in side), default=0)
     padding = min(longest // 2 + 3, _MOST_PADDING)  # the thinning of the far end stays outside the picture
     padded, leaves = np.pad(mask, padding), np.zeros_like(mask)
@@ -139,6 +140,17 @@ def _carry_on(mask: NDArray[np.bool_], half: NDArray[np.float32]) -> tuple[NDArr
             side[:padding, start + padding : stop + padding] = True
             border[0, start:stop] = True
     return padded, leaves, padding
+
+
+def _settle_corners(runs: list[list[tuple[int, int]]], size: tuple[int, ...]) -> None:
+    """A road that leaves by a corner leaves by one side of it only, the one on which its cut is longer."""
+    height, width = size
+    for side, end, other, far in ((0, 0, 2, 0), (0, width, 3, 0), (1, 0, 2, height), (1, width, 3, height)):
+        one = next((run for run in runs[side] if min(abs(end - run[0]), abs(end - run[1])) <= _RIM), None)
+        two = next((run for run in runs[other] if min(abs(far - run[0]), abs(far - run[1])) <= _RIM), None)
+        if one and two:
+            shorter = side if one[1] - one[0] < two[1] - two[0] else other
+            runs[shorter].remove(one if shorter == side else two)
 
 
 def _outermost(rim: NDArray[np.bool_], run: tuple[int, int], padding: int) -> tuple[int, int]:

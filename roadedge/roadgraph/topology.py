@@ -62,6 +62,27 @@ class Network:
                 self._remove(number)
             self.join()
 
+    def drop_pieces(self, least: float) -> None:
+        """Take away what hangs together and is shorter than `least` pixels, unless it goes on beyond the border."""
+        above = {node: node for node in self.at}
+
+        def piece(node: int) -> int:
+            while above[node] != node:
+                above[node] = node = above[above[node]]
+            return node
+
+        for strand in self.strands.values():
+            above[piece(strand.u)] = piece(strand.v)
+        length: dict[int, float] = {}
+        for strand in self.strands.values():
+            whole = piece(strand.u)
+            length[whole] = length.get(whole, 0.0) + strand.length
+        leads_on = {piece(node) for node in self.leaving if node in above}
+        for number, strand in list(self.strands.items()):
+            whole = piece(strand.u)
+            if length[whole] < least and whole not in leads_on:
+                self._remove(number)
+
     def mend_ends(self) -> None:
         """Lead each dead end straight on to where the road ends.
 
@@ -124,11 +145,17 @@ class Network:
             self._untie(number, strand)
             line = strand.line.copy()
             if strand.u in members:
-                strand.u, line[0] = kept, middle
+                strand.u, line = kept, self._led_to(line[::-1], kept)[::-1]
             if strand.v in members:
-                strand.v, line[-1] = kept, middle
+                strand.v, line = kept, self._led_to(line, kept)
             strand.line = line
             self._tie(number, strand)
+
+    def _led_to(self, line: Line, node: int) -> Line:
+        """The line straight to a node from where it enters its disc, not by way of where its end was before."""
+        outside = np.flatnonzero(np.linalg.norm(line[:-1] - self.centres[node], axis=1) > self.radius[node])
+        last = int(outside[-1]) if outside.size else 0
+        return np.concatenate([line[: last + 1], self.centres[node][None]])
 
     def _mended(self, line: Line) -> Line:
         radius = self._radius_at(line)

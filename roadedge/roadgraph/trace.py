@@ -24,9 +24,10 @@ class TraceOptions:
 
     A pixel is road from the probability `threshold` on, and from `low_threshold` on where it hangs together with such.
     Pieces of road below `least_area_m2` go, holes below `least_hole_m2` are filled. Dead ends that reach less than
-    `spur_m` beyond a corner of the road that they leave are pruned. Lines are simplified by `simplify_m` (Douglas and
-    Peucker), at least by `simplify_px`, since a skeleton is no truer than a pixel. `merge` makes one node of junctions
-    within each other's inscribed disc.
+    `spur_m` beyond a corner of the road that they leave are pruned. Lines that hang together and are shorter than
+    `least_length_m` go, unless a road of them goes on beyond the border. Lines are simplified by `simplify_m` (Douglas
+    and Peucker), at least by `simplify_px`, since a skeleton is no truer than a pixel. `merge` makes one node of
+    junctions within each other's inscribed disc.
     """
 
     threshold: float = 0.5
@@ -34,6 +35,7 @@ class TraceOptions:
     least_area_m2: float = 30.0
     least_hole_m2: float = 30.0
     spur_m: float = 6.0
+    least_length_m: float = 20.0
     simplify_m: float = 1.0
     simplify_px: float = 1.0
     merge: bool = True
@@ -43,7 +45,7 @@ class TraceOptions:
             raise UsageError(
                 f"thresholds must obey 0 < low <= high < 1, got low {self.low_threshold} and high {self.threshold}"
             )
-        for name in ("least_area_m2", "least_hole_m2", "spur_m", "simplify_m", "simplify_px"):
+        for name in ("least_area_m2", "least_hole_m2", "spur_m", "least_length_m", "simplify_m", "simplify_px"):
             if not 0 <= getattr(self, name) < np.inf:
                 raise UsageError(f"{name} must be zero or more, got {getattr(self, name)}")
 
@@ -91,6 +93,7 @@ def trace(
     if options.merge:
         network.merge()
     network.mend_ends()
+    network.drop_pieces(options.least_length_m / pixel_m)
     tolerance = max(options.simplify_m / pixel_m, options.simplify_px)
     probability = None if road.dtype == np.bool_ else road[pixels.rows, pixels.columns]
     width = 2 * half_width[pixels.rows, pixels.columns]

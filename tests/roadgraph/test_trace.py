@@ -17,7 +17,9 @@ from tests.roadgraph.shapes import Mask, components, cycles, degrees, ring, road
 
 pytest.importorskip("skimage", reason="scikit-image is not installed (extra graph)")
 SIZE = (200, 200)
-RAW = TraceOptions(least_area_m2=0, least_hole_m2=0, spur_m=0, simplify_m=0, simplify_px=0, merge=False)
+RAW = TraceOptions(
+    least_area_m2=0, least_hole_m2=0, spur_m=0, least_length_m=0, simplify_m=0, simplify_px=0, merge=False
+)
 
 
 def outline(left: int, top: int, right: int, bottom: int) -> list[tuple[int, int]]:
@@ -73,6 +75,19 @@ def test_a_short_driveway_is_pruned_and_its_road_is_whole() -> None:
     graph = trace(roads(SIZE, [(0, 100), (199, 100)], [(100, 100), (100, 92)], width=9), gsd_m=0.5)
     assert degrees(graph) == [1, 1]
     assert graph.total_length == pytest.approx(100, rel=0.01)
+
+
+def test_short_strokes_go_unless_they_lead_out_of_the_picture() -> None:
+    strokes = roads(SIZE, [(50, 50), (70, 50)], [(100, 199), (100, 185)], [(0, 150), (60, 150)])
+    graph = trace(strokes, gsd_m=0.5)
+    assert components(graph) == 2
+    assert sorted(graph.length) == pytest.approx([9, 32], abs=1.5)
+    assert components(trace(strokes, TraceOptions(least_length_m=0), gsd_m=0.5)) == 3
+
+
+def test_a_road_that_leaves_by_a_corner_leaves_once() -> None:
+    for mask in quarter_turns(roads(SIZE, [(0, 4), (199, 190)], width=17)):
+        assert degrees(trace(mask, gsd_m=0.5)) == [1, 1]
 
 
 def test_two_pieces_stay_two() -> None:
