@@ -35,6 +35,7 @@ class Joined:
         self._area: AreaHeatmap | None = None
         self._notice = ""
         self._least_skew_s = math.inf
+        self._timeless = 0
         if not feed.timed:
             self._area = AreaHeatmap(None)
             self._take(math.inf)
@@ -48,6 +49,7 @@ class Joined:
             self._area = AreaHeatmap(window_s)
         now_s = self._alignment.feed_time_s(frame)
         if now_s is None:
+            self._timeless += 1
             return None, False
         self._look(now_s)
         self._area.advance(now_s)
@@ -96,6 +98,11 @@ class Joined:
 
     def _apart(self) -> str:
         """What to say where points came and no frame was near one of them in time."""
+        if self._timeless and not self._alignment.rule:
+            return (
+                f"{self.feed.name} has no part in any frame, since frames without a time have none to be near to; give "
+                "images a --rate, or take the file as prior:FILE"
+            )
         if self.pairs or self._notice or not math.isfinite(self._least_skew_s):
             return ""
         return (

@@ -163,7 +163,10 @@ def test_feeds_are_closed_where_the_pairing_cannot_be_made() -> None:
 @pytest.mark.parametrize("capture_s", [None, float("nan"), float("inf")])
 def test_a_frame_without_a_time_gets_priors_alone(capture_s: float | None) -> None:
     feeds = [ReplayFeed("r", recorded([0.0])), PriorFeed("p", recorded([0.0]))]
-    second = FeedPairing(feeds, Frames()).second(frame(capture_s, north_up()), SPEC)
+    pairing = FeedPairing(feeds, Frames())
+    second = pairing.second(frame(capture_s, north_up()), SPEC)
+    assert "give images a --rate" in pairing.describe()["feeds"][0]["notices"][0]
+    assert not pairing.describe()["feeds"][1]["notices"]
     assert (second.points, second.skew_ms, second.paired) == (1, None, False)
 
 
