@@ -16,6 +16,8 @@ from roadedge.imagery import to_rgb8
 from roadedge.place import Place
 from roadedge.trajectory.plane import LocalPlane
 
+CACHE_BYTES = 64 << 20  # of blocks that GDAL keeps; its own limit is a twentieth of the memory, filled on the way
+
 
 class Scene:
     """An open raster of 1 to 4 bands of 8 or 16 bits: views of any place on it, read window by window."""
@@ -83,12 +85,13 @@ class Scene:
         rows, columns = max(1, (y1 - y0) // coarser), max(1, (x1 - x0) // coarser)
         bands = list(range(1, min(self._raster.count, 3) + 1)) if self._raster.count != 2 else [1]
         try:
-            raw = self._raster.read(
-                bands,
-                window=Window(x0, y0, x1 - x0, y1 - y0),
-                out_shape=(len(bands), rows, columns),
-                resampling=Resampling.average if coarser > 1 else Resampling.nearest,
-            )
+            with rasterio.Env(GDAL_CACHEMAX=CACHE_BYTES):
+                raw = self._raster.read(
+                    bands,
+                    window=Window(x0, y0, x1 - x0, y1 - y0),
+                    out_shape=(len(bands), rows, columns),
+                    resampling=Resampling.average if coarser > 1 else Resampling.nearest,
+                )
         except (rasterio.errors.RasterioError, OSError) as error:
             raise SourceError(f"{self.path} can no longer be read ({error}); is its disk still there?") from error
         scale_x, scale_y = columns / (x1 - x0), rows / (y1 - y0)

@@ -10,6 +10,7 @@ import pytest
 
 from roadedge.errors import DataError, PointsError, SourceError, UsageError
 from roadedge.georeference.birdseye import FILL_RGB
+from roadedge.georeference.scene import CACHE_BYTES
 from roadedge.spec import ModelSpec
 from roadedge.stream.ortho import Ortho, open_ortho
 
@@ -254,3 +255,18 @@ def test_a_source_that_is_written_wrongly(text: str, kind: type[Exception], said
 def test_options_out_of_range_are_named(tmp_path: Path, options: str, said: str) -> None:
     with pytest.raises(UsageError, match=said):
         opened(tmp_path, options)
+
+
+def test_gdal_keeps_few_blocks_while_a_frame_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    limits = []
+    enter = rasterio.Env
+
+    def watched(**options: Any) -> Any:
+        limits.append(options["GDAL_CACHEMAX"])
+        return enter(**options)
+
+    with opened(tmp_path) as source:
+        monkeypatch.setattr(rasterio, "Env", watched)
+        source.read()
+    assert limits == [CACHE_BYTES]
+    assert CACHE_BYTES <= 64 << 20
