@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from roadedge.errors import PointsError, SourceError, UsageError
+from roadedge.errors import PointsError, SourceError
 from roadedge.stream.feeds import Feed, FeedOptions, is_utc
 from roadedge.stream.feeds_crs import check_crs
 from roadedge.trajectory.datum import to_wgs84
@@ -104,14 +104,10 @@ def open_replay(text: str, options: FeedOptions) -> ReplayFeed:
 
 
 def open_bag(text: str, options: FeedOptions) -> ReplayFeed:
-    """The NavSatFix messages of a ROS 2 bag, replayed by the times of their headers; raises as `open_feed` does."""
-    path, mark, topic = text.rpartition("#")
-    if not mark or not path or not topic:
-        raise UsageError(f"a bag's points are written bag:PATH#topic, as in bag:drive#/gps/fix; got bag:{text}")
+    """The NavSatFix messages of `PATH#topic`, a ROS 2 bag, replayed by their headers' times; raises as `open_feed`."""
     from roadedge.stream.bag import read_fixes
 
-    points = read_fixes(f"bag:{text}")
-    return ReplayFeed(f"bag:{Path(path).name}#{topic}", on_wgs84(points, options.datum))
+    return ReplayFeed(f"bag:{text}", on_wgs84(read_fixes(f"bag:{text}"), options.datum))
 
 
 def on_wgs84(points: Points, datum: str) -> Points:

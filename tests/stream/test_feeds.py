@@ -51,6 +51,50 @@ def test_a_replay_gives_each_point_when_its_time_has_come_in_order() -> None:
     assert feed.next_s is None
 
 
+@pytest.mark.parametrize("suffix", ["csv", "parquet", "gpx", "nmea"])
+def test_every_format_is_replayed_on_its_own_clock(tmp_path: Path, suffix: str) -> None:
+    file = tmp_path / f"track.{suffix}"
+    rows = [(1711197319.0, 11.5, 48.25), (1711197321.0, 11.75, 48.5)]
+    if suffix == "csv":
+        write(file, "t,lon,lat\n" + "".join(f"{t},{lon},{lat}\n" for t, lon, lat in rows))
+    elif suffix == "parquet":
+        pyarrow = pytest.importorskip("pyarrow", reason="pyarrow is not installed")
+        from pyarrow import parquet
+
+        columns = dict(zip(("t", "lon", "lat"), zip(*rows, strict=True), strict=True))
+        parquet.write_table(pyarrow.table(columns), file)
+    elif suffix == "gpx":
+        pytest.importorskip("gpxpy", reason="gpxpy is not installed")
+        fixes = "".join(
+            f'<trkpt lat="{lat}" lon="{lon}"><time>2024-03-23T12:35:{t - 1711197300:02.0f}Z</time></trkpt>'
+            for t, lon, lat in rows
+        )
+        write(file, f'<gpx version="1.1" creator="x"><trk><trkseg>{fixes}</trkseg></trk></gpx>')
+    else:
+        pytest.importorskip("pynmea2", reason="pynmea2 is not installed")
+        bodies = ("123519.00,A,4815.000,N,01130.000,E,,,230324,,", "123521.00,A,4830.000,N,01145.000,E,,,230324,,")
+        write(file, "".join(f"$GPRMC,{body}\r\n" for body in bodies))
+    feed = open_feed(f"replay:{file}")
+    assert (feed.first_s, feed.last_s, feed.utc, feed.crs) == (rows[0][0], rows[1][0], True, "lonlat")
+    for t_s, lon, lat in rows:
+        taken = feed.take(t_s)
+        assert taken is not None
+        assert (taken.x.tolist(), taken.y.tolist()) == ([lon], [lat])
+
+
+def test_the_fixes_of_a_bag_are_replayed_by_their_headers(tmp_path: Path) -> None:
+    pytest.importorskip("rosbags", reason="rosbags is not installed")
+    from tests.stream.test_bag import BEGIN_NS, fix
+    from tests.stream.test_bag import write as write_bag
+
+    rows = [fix(BEGIN_NS + round(1e9 * step), 8.0 + step, 47.0) for step in range(3)]
+    feed = open_feed(f"bag:{write_bag(tmp_path / 'drive', {'/gps': rows})}#/gps")
+    assert (feed.first_s, feed.crs, feed.live, feed.utc) == (BEGIN_NS / 1e9, "lonlat", False, True)
+    taken = feed.take(BEGIN_NS / 1e9 + 1.5)
+    assert taken is not None
+    assert taken.x.tolist() == [8.0, 9.0]
+
+
 def test_rows_that_go_back_are_counted_for_each_vehicle_and_kept() -> None:
     mixed = ReplayFeed("r", points([1.0, 100.0, 2.0, 101.0, 1.5], [7, 9, 7, 9, 7]))
     assert mixed.noticed["backward"] == 1  # 2.0 to 1.5 of vehicle 7; 100 to 2 is another vehicle
@@ -105,8 +149,7 @@ def test_every_row_with_a_time_comes_exactly_once_and_never_early(t_s: list[floa
         ("replay:no.csv", SourceError, "there is no file no.csv"),
         ("no.csv", SourceError, "there is no file no.csv"),
         (".", SourceError, "there is no file"),
-        ("bag:drive", UsageError, "bag:PATH#topic"),
-        ("bag:#/fix", UsageError, "bag:PATH#topic"),
+        ("bag:no_drive#/fix", SourceError, "there is no bag no_drive"),
         ("udp://127.0.0.1", UsageError, "udp://HOST:PORT"),
         ("udp://127.0.0.1:99999", UsageError, "udp://HOST:PORT"),
         ("udp://127.0.0.1:5000?time=gps", UsageError, "time=arrival"),
