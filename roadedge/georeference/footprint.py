@@ -62,13 +62,15 @@ class View:
 
 def axes(yaw_deg: float, pitch_deg: float, roll_deg: float) -> NDArray[np.float64]:
     """(3, 3) whose columns are the image's right, its down and the view, in east, north, up."""
-    yaw, pitch, roll = np.radians([yaw_deg, pitch_deg, roll_deg])
-    view = np.array([math.cos(pitch) * math.sin(yaw), math.cos(pitch) * math.cos(yaw), math.sin(pitch)])
-    level = np.array([math.cos(yaw), -math.sin(yaw), 0.0])
-    under = np.cross(view, level)
-    right = level * math.cos(roll) + under * math.sin(roll)
-    down = under * math.cos(roll) - level * math.sin(roll)
-    return np.stack([right, down, view], axis=1)
+    sy, cy = math.sin(math.radians(yaw_deg)), math.cos(math.radians(yaw_deg))
+    sp, cp = math.sin(math.radians(pitch_deg)), math.cos(math.radians(pitch_deg))
+    sr, cr = math.sin(math.radians(roll_deg)), math.cos(math.radians(roll_deg))
+    level, under, view = (cy, -sy, 0.0), (sp * sy, sp * cy, -cp), (cp * sy, cp * cy, sp)  # without roll
+    turned = [
+        (cr * right + sr * down, cr * down - sr * right, ahead)
+        for right, down, ahead in zip(level, under, view, strict=True)
+    ]
+    return np.array(turned)
 
 
 def footprint(
