@@ -69,14 +69,16 @@ def measure_against(
         for one, (source, _, _) in zip(both, sources, strict=True):
             source.prepare()
             works.append(Work(source, one.runner, options.include))
+        probes = [work.ring[0] for work in works]
         measured = take_turns(bench, both, works)
         turns = uuid.uuid4().hex
         results = []
-        for name, one, found, (source, text, _) in zip("AB", both, measured, sources, strict=True):
+        texts = [text for _, text, _ in sources]
+        for name, one, found, text, probe in zip("AB", both, measured, texts, probes, strict=True):
             inside = folder / name
             inside.mkdir()
             more = {"turns": turns, "notes": []}
-            whole, metrics, verdict = conclude(bench, one, found, text, None, more, source)
+            whole, metrics, verdict = conclude(bench, one, found, text, None, more, probe)
             results.append(BenchmarkResult(inside, whole, verdict, metrics))
     comparison = compared(results, [Path(one.name).name for one in both])
     sentences = missed(targets, measured[0].profile, measured[0].throughput_per_s, None)
@@ -143,6 +145,7 @@ def _joined(loops: list[Loop], one: Loaded, bench: Bench, began_ns: int) -> Meas
             whole.records.append(replace(r, frame=name, done_s=r.done_s + shift_s, capture_s=r.capture_s + shift_s))
         whole.duration_s = whole.records[-1].done_s if len(whole.records) else 0.0
         whole.interrupted = whole.interrupted or loop.interrupted
+        whole.error = whole.error or loop.error
     if loops:
         whole.warmup, whole.warmup_s = loops[0].warmup, loops[0].warmup_s
     found = of_loop(whole, began_ns, bench.options, one.load_ms, bench.options.repeats)

@@ -7,11 +7,12 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from roadedge.benchmark.frames import Prepared
-from roadedge.benchmark.multi import LOSS, most_streams, probe_s, run_streams, streams_text
+from roadedge.benchmark.multi import LOSS, Streams, most_streams, probe_s, run_streams, streams_text
 from roadedge.benchmark.offline import BatchResult, run_sweep
 from roadedge.benchmark.options import DEFAULT_RATE_HZ, MOST_STREAMS, BenchmarkOptions
 from roadedge.benchmark.progress import Tell, records_after
 from roadedge.benchmark.single import Loop, Work, closed_loop
+from roadedge.errors import RoadEdgeError
 from roadedge.latency.clock import Clock
 from roadedge.latency.profile import FrameRecord, Profile, Warmup, profile_of
 from roadedge.runners.base import Runner
@@ -42,6 +43,7 @@ class Measured:
     samples_ms: list[list[float]] = field(default_factory=list)
     streams: int | None = None
     sweep: Sequence[BatchResult] = ()
+    error: RoadEdgeError | None = None  # what broke it off, or failed after it
 
     @property
     def throughput_per_s(self) -> float:
@@ -68,7 +70,7 @@ def of_loop(loop: Loop, begin_ns: int, options: BenchmarkOptions, load_ms: float
     span_ns = _span_ns(loop.records, profile, begin_ns)
     return Measured(
         loop.records, profile, loop.warmup_s + options.duration_s * repeats, loop.interrupted, len(measured), span_ns,
-        begin_ns, samples_ms=[times_of(measured)],
+        begin_ns, samples_ms=[times_of(measured)], error=loop.error,
     )  # fmt: skip
 
 
@@ -78,12 +80,20 @@ def run_fixed_rate(
     """The pipeline of a stream without its sinks; its warm-up is part of the duration, as frames are due meanwhile."""
     plan = Plan(options.policy, rate_hz, duration_s=options.duration_s)
     pipeline = Pipeline(source, runner, [], plan, clock, StatusLine(tell))
-    run = pipeline.go()
+    error: RoadEdgeError | None = None
+    try:
+        pipeline.go()
+    except RoadEdgeError as broken:
+        if not pipeline.run.answered:
+            raise
+        error = broken
+    run = pipeline.run
     profile = profile_of(run.records, rate_hz, options.policy, load_ms, run.duration_s, "fixed-rate")
     measured = records_after(run.records, profile.warmup.frames)
     return Measured(
-        run.records, profile, options.duration_s, run.interrupted, len(measured),
+        run.records, profile, options.duration_s, run.interrupted or error is not None, len(measured),
         _span_ns(run.records, profile, pipeline.start_ns), pipeline.start_ns, samples_ms=[times_of(measured)],
+        error=error,
     )  # fmt: skip
 
 
@@ -99,6 +109,7 @@ def run_offline(
     return Measured(
         best.loop.records, profile, best.loop.warmup_s + options.duration_s / len(batches), interrupted, best.images,
         (best.begin_ns, best.end_ns), best.loop_began_ns, ",".join(map(str, batches)), sweep=results,
+        error=next((result.loop.error for result in results if result.loop.error), None),
     )  # fmt: skip
 
 
@@ -113,11 +124,15 @@ def run_multi(
     warm = closed_loop(work, runner, clock, 0.0, tell, "warm-up")
     stopped, count = warm.interrupted, options.streams or 1
     tried: list[dict[str, Any]] = []
+    errors = [warm.error]
+
+    def probe(number: int) -> Streams:
+        found = run_streams(number, rate_hz, work, runner, clock, probe_s(options.duration_s))
+        errors.append(found.error)
+        return found
+
     if options.streams is None and not stopped:
-        length_s = probe_s(options.duration_s)
-        count, tried, stopped = most_streams(
-            lambda number: run_streams(number, rate_hz, work, runner, clock, length_s), tell, MOST_STREAMS
-        )
+        count, tried, stopped = most_streams(probe, tell, MOST_STREAMS)
     length_s = 0.0 if stopped else options.duration_s
     while True:
         begin_ns = clock.now_ns()
@@ -144,7 +159,7 @@ def run_multi(
     return Measured(
         records, profile, options.duration_s, stopped, len(answered),
         (begin_ns, begin_ns + round(run.duration_s * 1e9)), begin_ns, streams_text(len(run.streams)), own,
-        [times_of(answered)], sustained,
+        [times_of(answered)], sustained, error=next((one for one in (*errors, run.error) if one), None),
     )  # fmt: skip
 
 

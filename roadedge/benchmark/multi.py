@@ -16,6 +16,7 @@ import numpy as np
 from roadedge.benchmark.options import MOST_STREAMS
 from roadedge.benchmark.progress import Line, Tell, silent
 from roadedge.benchmark.single import Serve
+from roadedge.errors import RoadEdgeError
 from roadedge.latency.clock import STAGES, Clock, StageTimer
 from roadedge.latency.profile import DEVICE_PARTS, FrameRecord
 from roadedge.latency.summary import Summary, summarize
@@ -61,6 +62,7 @@ class Streams:
     streams: list[Stream]
     duration_s: float
     interrupted: bool = False
+    error: RoadEdgeError | None = None  # what broke it off
 
     @property
     def worst_loss(self) -> float:
@@ -90,7 +92,7 @@ class Streams:
 def run_streams(
     count: int, rate_hz: float, serve: Serve, runner: Runner, clock: Clock, duration_s: float, tell: Tell = silent
 ) -> Streams:
-    """Serve `count` streams at `rate_hz` for `duration_s`; Ctrl-C ends it with what there is.
+    """Serve `count` streams at `rate_hz` for `duration_s`; Ctrl-C or an error ends it with what there is.
 
     Frames that are due by then are still served: one that waits at the end is not lost.
     """
@@ -114,6 +116,8 @@ def run_streams(
             clock.sleep_until_ns(start_ns + min(due_ns, last_ns))
     except KeyboardInterrupt:
         run.interrupted = True
+    except RoadEdgeError as error:
+        run.interrupted, run.error = True, error
     run.duration_s = (clock.now_ns() - start_ns) / 1e9
     return run
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from roadedge.errors import UsageError
+from roadedge.stream.plan import Plan
 
 SCENARIOS = ("single", "fixed-rate", "offline", "multi")
 INCLUDABLE = ("decode", "pre", "post")
@@ -62,6 +63,7 @@ class BenchmarkOptions:
             raise UsageError(f"--streams must lie between 1 and {MOST_STREAMS}, got {self.streams}")
         if self.against is not None and not 3 <= self.repeats <= 50:
             raise UsageError(f"--repeats must lie between 3 and 50: fewer give no interval; got {self.repeats}")
+        Plan(self.policy)  # which refuses what is none
         self._check_scenario()
 
     def _check_scenario(self) -> None:

@@ -39,15 +39,18 @@ class BenchmarkResult:
     @property
     def interrupted(self) -> bool:
         """Ctrl-C ended it."""
-        return self.measured.interrupted
+        return self.measured.interrupted and self.measured.error is None
 
     def check(self, require_valid: bool = False) -> None:
         """Raise what the exit code should say, now that all is written.
 
         Raises:
+            RoadEdgeError: what broke the measurement off, or failed after it.
             RunInvalidError: a target was missed; or the run is INVALID, which proves no target, and a target or
                 `require_valid` was given.
         """
+        if self.measured.error is not None:
+            raise self.measured.error
         if self.missed:
             raise RunInvalidError("missed: " + "; ".join(self.missed))
         if (require_valid or self.asked) and not self.verdict.valid:

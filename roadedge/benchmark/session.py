@@ -21,7 +21,7 @@ from roadedge.benchmark.progress import Tell, silent
 from roadedge.benchmark.show import headline, result_lines
 from roadedge.benchmark.slo import missed, parse_slo
 from roadedge.environment import environment
-from roadedge.errors import OutputError, UsageError
+from roadedge.errors import NonFiniteError, OutputError, RoadEdgeError, SpecMismatchError, UsageError
 from roadedge.latency.clock import Clock, HostClock
 from roadedge.latency.drift import infer_drift
 from roadedge.latency.machine import MachineWatch
@@ -84,9 +84,10 @@ def benchmark(options: BenchmarkOptions, tell: Tell = silent, clock: Clock | Non
         source, text, rate_hz = open_source_for(options, loaded.runner, stack)
         tell(f"{describe(loaded)}; {options.scenario} on {text}; results go to {folder}")
         source.prepare()
+        probe = prepare_ring(source, loaded.runner.spec, 1)[0]
         measured = _measure(bench, loaded, source, batches, rate_hz)
         more = {"notes": [note] if note else []}
-        measured, metrics, verdict = conclude(bench, loaded, measured, text, rate_hz, more, source)
+        measured, metrics, verdict = conclude(bench, loaded, measured, text, rate_hz, more, probe)
     failed = tuple(missed(targets, measured.profile, measured.throughput_per_s, measured.streams))
     result = BenchmarkResult(folder, measured, verdict, metrics, failed, bool(targets))
     finish(result, options, tell)
@@ -155,21 +156,24 @@ def open_source_for(options: BenchmarkOptions, runner: Runner, stack: ExitStack)
 
 def conclude(
     bench: Bench, loaded: Loaded, measured: Measured, source_text: str, rate_hz: float | None,
-    more: Mapping[str, Any], source: Source,
+    more: Mapping[str, Any], probe: Prepared,
 ) -> tuple[Measured, dict[str, Any], Verdict]:  # fmt: skip
     """Layers, the check for NaN, the verdict and the content of metrics.json.
 
-    Ctrl-C during the layers leaves them out and marks the measurement as interrupted.
+    What fails or is interrupted here takes nothing of the measurement away: it is marked, and said at the end.
     """
     options, runner = bench.options, loaded.runner
-    ring = prepare_ring(source, runner.spec, 1)
-    non_finite = 0 if measured.interrupted else count_non_finite(runner, ring[0].feeds)
-    layers = None
-    if options.layers and not measured.interrupted:
-        try:
-            layers = _layers(bench, runner, ring)
-        except KeyboardInterrupt:
-            measured = replace(measured, interrupted=True)
+    non_finite, layers = int(isinstance(measured.error, NonFiniteError)), None
+    try:
+        if not measured.interrupted:
+            non_finite = count_non_finite(runner, probe.feeds)
+            layers = _layers(bench, runner, probe) if options.layers else None
+    except KeyboardInterrupt:
+        measured = replace(measured, interrupted=True)
+    except RoadEdgeError as error:
+        measured = replace(measured, error=error)
+    if measured.error is not None:
+        more = {**more, "notes": [*more.get("notes", ()), f"it failed: {measured.error}"]}
     machine = bench.watch.to_dict()
     if "turns" in more:  # whose times were put end to end: the machine's series is none of theirs
         machine["series"] = {}
@@ -190,7 +194,7 @@ def conclude(
         rss_slope_mb_per_min=rss_slope(bench, measured),
     )
     here = environment()
-    height, width = ring[0].sample.size
+    height, width = probe.sample.size
     header = header_of(
         options, runner, loaded.model, source_text, (height, width), measured.batch, rate_hz, here, machine
     )
@@ -225,11 +229,11 @@ def rss_slope(bench: Bench, measured: Measured) -> float | None:
     return slope_per_min([(s.t_s, s.values["rss_mb"]) for s in seen])
 
 
-def _layers(bench: Bench, runner: Runner, ring: list[Prepared]) -> dict[str, Any]:
+def _layers(bench: Bench, runner: Runner, probe: Prepared) -> dict[str, Any]:
     from roadedge.runners.layers import layer_times
 
     bench.tell("layers: a pass of their own with the back-end's profiler")
-    return layer_times(runner, stacked(ring, runner.windows_at_once(1), runner.spec)).to_dict()
+    return layer_times(runner, stacked([probe], runner.windows_at_once(1), runner.spec)).to_dict()
 
 
 def finish(result: BenchmarkResult, options: BenchmarkOptions, tell: Tell) -> None:
@@ -246,8 +250,6 @@ def finish(result: BenchmarkResult, options: BenchmarkOptions, tell: Tell) -> No
 def count_non_finite(runner: Runner, feeds: Mapping[str, Any]) -> int:
     """1 where the network's logits hold NaN or infinity for a frame, else 0; a graph without logits says nothing."""
     import numpy as np
-
-    from roadedge.errors import NonFiniteError, SpecMismatchError
 
     try:
         outputs = runner.infer(dict(feeds), logits=True)

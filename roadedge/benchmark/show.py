@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from roadedge.benchmark.outcome import BenchmarkResult
 
 LAYERS_SHOWN = 15
+SUSTAINED_S = 600.0
 
 
 def print_result(result: BenchmarkResult) -> None:
@@ -32,10 +33,17 @@ def result_lines(result: BenchmarkResult) -> list[str]:
     lines += stream_lines(metrics["own"])
     lines += energy_lines(metrics)
     drift = metrics.get("infer_drift")
+    if profile.duration_s < SUSTAINED_S:
+        lines.append(
+            f"a burst of {profile.duration_s:.0f} s; what a device that heats up sustains takes {SUSTAINED_S:g} s"
+        )
     if drift is not None:
         heat = ": thermally limited" if drift > 1.05 else ""
         lines.append(f"last minute / first minute, median inference: {drift:.3f}{heat}")
     lines += layer_lines(metrics["layers"])
+    machine = metrics.get("machine") or {}
+    if machine.get("lock_commands") and not machine.get("clocks_locked"):
+        lines.append(f"clocks are not locked; to lock them: {'; '.join(machine['lock_commands'])}")
     lines += verdict_lines(result.verdict)
     return [*lines, *(f"SLO missed: {line}" for line in result.missed)]
 

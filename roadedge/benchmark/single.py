@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from roadedge.benchmark.frames import Prepared, prepare_ring, read_frame
 from roadedge.benchmark.progress import INFER, Line, Settling, Tell, silent
+from roadedge.errors import RoadEdgeError
 from roadedge.latency.clock import STAGES, Clock, StageTimer
 from roadedge.latency.profile import DEVICE_PARTS, FrameRecord, Warmup
 from roadedge.postprocess import postprocess
@@ -25,6 +26,7 @@ class Loop:
     warmup_s: float = 0.0
     duration_s: float = 0.0
     interrupted: bool = False
+    error: RoadEdgeError | None = None  # what broke it off
 
 
 Serve = Callable[[StageTimer], None]  # works on one frame inside the timer
@@ -42,6 +44,8 @@ def closed_loop(
 ) -> Loop:
     """Serve frames back to back until it is warm, and then for `duration_s`; Ctrl-C ends it with what there is.
 
+    So does an error after the first frame: what came before it is kept.
+
     Args:
         serve: one frame; what it does outside the timer is not timed.
         runner: for the times of its device.
@@ -51,6 +55,9 @@ def closed_loop(
         label: for that line.
         images: that one call serves.
         settle: warm up first; without it the time begins at once.
+
+    Raises:
+        RoadEdgeError: the very first frame failed.
     """
     loop, settling, line = Loop(), Settling(), Line(tell, label)
     start_ns = clock.now_ns()
@@ -65,6 +72,10 @@ def closed_loop(
                 loop.warmup = Warmup(len(loop.records), settling.stable, first_ms)
     except KeyboardInterrupt:
         loop.interrupted = True
+    except RoadEdgeError as error:
+        if not len(loop.records):
+            raise
+        loop.interrupted, loop.error = True, error
     loop.warmup_s = settling.over_s
     loop.duration_s = (clock.now_ns() - start_ns) / 1e9
     return loop

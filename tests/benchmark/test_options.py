@@ -63,6 +63,7 @@ def test_what_is_included_comes_in_the_order_of_a_frames_way() -> None:
         ({"streams": 2}, "--streams belongs to"),
         ({"scenario": "multi", "streams": 0}, "--streams must lie"),
         ({"policy": "all"}, "--policy belongs to"),
+        ({"scenario": "fixed-rate", "policy": "sometimes"}, "--policy is"),
         ({"scenario": "fixed-rate", "include": ("pre",)}, "everything is timed there"),
         ({"include": ("decode",)}, "goes with pre"),
         ({"scenario": "multi", "include": ("decode", "pre")}, "goes with pre"),

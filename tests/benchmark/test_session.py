@@ -17,7 +17,7 @@ from roadedge.benchmark.against import measure_against
 from roadedge.benchmark.options import BenchmarkOptions
 from roadedge.benchmark.session import benchmark
 from roadedge.cli import main
-from roadedge.errors import OutputError
+from roadedge.errors import OutputError, RoadEdgeError
 from roadedge.preprocess import Feeds
 from tests.benchmark.fakes import TimedRunner, options
 from tests.latency.hand_clock import HandClock
@@ -181,6 +181,53 @@ def test_a_network_that_returns_nan_is_invalid(here: Path, monkeypatch: pytest.M
     monkeypatch.setattr(roadedge.runners, "open_runner", lambda *_: Broken())
     found = benchmark(small(duration_s=0.2))
     assert any("NaN" in reason for reason in found.verdict.reasons)
+
+
+class Breaking(QuickRunner):
+    """Fails at the fiftieth frame, and after that again."""
+
+    def infer(self, feeds: Feeds, logits: bool = False) -> Feeds:
+        if len(self.feeds) >= 50:
+            raise RoadEdgeError("the GPU was lost")
+        return super().infer(feeds, logits)
+
+
+@pytest.mark.parametrize("scenario", ["single", "fixed-rate", "offline", "multi"])
+def test_what_came_before_a_failure_is_written_and_the_failure_is_the_exit_code(
+    here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], scenario: str
+) -> None:
+    monkeypatch.setattr(roadedge.runners, "open_runner", lambda *_: Breaking())
+    arguments = ["--source", "synth:64x64@100", "--duration", "20s", "--scenario", scenario, "-q", "-o", "out"]
+    assert main(["benchmark", "fake", *arguments]) == 1
+    assert "error: the GPU was lost" in capsys.readouterr().err
+    metrics = json.loads((here / "out/metrics.json").read_text())
+    assert metrics["verdict"]["result"] == "INVALID"
+    assert metrics["notes"][-1] == "it failed: the GPU was lost"
+    if scenario != "multi":  # whose warm-up it was
+        assert metrics["answered"] >= 40
+
+
+def test_layers_that_fail_take_nothing_of_the_measurement_away(
+    here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["benchmark", "fake", "--source", "synth:64x64@30", "--duration", "200ms", "--layers", "-q"]
+    assert main([*arguments, "-o", "out"]) == 2
+    assert "fake tells no times of layers" in capsys.readouterr().err
+    metrics = json.loads((here / "out/metrics.json").read_text())
+    assert metrics["layers"] is None
+    assert metrics["age_ms"]["n"] > 3
+
+
+def test_a_network_that_fails_at_once_leaves_no_folder(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Dead(QuickRunner):
+        def infer(self, feeds: Feeds, logits: bool = False) -> Feeds:
+            raise RoadEdgeError("the GPU was lost")
+
+    monkeypatch.setattr(roadedge.runners, "open_runner", lambda *_: Dead())
+    for scenario in ("single", "fixed-rate", "offline", "multi"):
+        with pytest.raises(RoadEdgeError, match="the GPU was lost"):
+            benchmark(small(scenario=scenario, duration_s=1.0))
+    assert list(here.glob("runs/benchmark/*")) == []
 
 
 def test_ctrl_c_during_the_layers_keeps_the_measurement(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
