@@ -24,7 +24,7 @@ from roadedge.stream.outcome import SAVES, InferOptions, InferResult, conclude, 
 from roadedge.stream.pipeline import Pipeline
 from roadedge.stream.plan import Plan
 from roadedge.stream.sink_geojson import GeoJsonSink
-from roadedge.stream.sink_send import open_send
+from roadedge.stream.sink_send import open_sends
 from roadedge.stream.sinks import MaskSink, OverlaySink, Sink, VideoSink
 from roadedge.stream.sources import Source
 from roadedge.stream.status import StatusLine, progress_bar
@@ -210,7 +210,7 @@ def open_sinks(options: InferOptions, source: Source, folder: Path, clock: Clock
         from roadedge.stream.road_lines import RoadLines
 
         roads = RoadLines()  # traced once, however many sinks ask
-        sinks += [open_send(to, roads, lambda: source.epoch_s, clock) for to in options.send]
+        sinks += open_sends(options.send, roads, lambda: source.epoch_s, clock)
         if "geojson" in wanted:
             sinks.append(GeoJsonSink(folder / "roads.geojsonl", roads, lambda: source.epoch_s))
     if "mask" in wanted:
