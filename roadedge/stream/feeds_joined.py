@@ -36,6 +36,7 @@ class Joined:
         self._notice = ""
         self._least_skew_s = math.inf
         self._timeless = 0
+        self._ahead_s = 0.0
         if not feed.timed:
             self._area = AreaHeatmap(None)
             self._take(math.inf)
@@ -52,6 +53,9 @@ class Joined:
             self._timeless += 1
             return None, False
         self._look(now_s)
+        host_s = self._alignment.host_time_s()
+        if self._alignment.rule == "first-frame" and host_s is not None:
+            self._ahead_s = max(self._ahead_s, now_s - host_s)
         self._area.advance(now_s)
         self._take(now_s)
         skew_s = self._nearest.skew_s(now_s, self.feed.next_s)
@@ -102,6 +106,11 @@ class Joined:
             return (
                 f"{self.feed.name} has no part in any frame, since frames without a time have none to be near to; give "
                 "images a --rate, or take the file as prior:FILE"
+            )
+        if self._ahead_s > self._tolerance_s:
+            return (
+                f"the frames ran ahead of {self.feed.name} by up to {self._ahead_s:.1f} s, since the file was read "
+                "faster than it was filmed; beside live points give --rate pts"
             )
         if self.pairs or self._notice or not math.isfinite(self._least_skew_s):
             return ""

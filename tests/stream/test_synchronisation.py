@@ -148,6 +148,15 @@ def test_a_feed_without_a_part_in_any_frame_says_how_far_away_it_was() -> None:
     assert "time=arrival" in facts["notices"][0]
 
 
+def test_a_film_that_is_read_faster_than_it_was_filmed_is_told() -> None:
+    feed = LiveFeed()
+    feed.arrive([UTC_S])
+    pairing = FeedPairing([feed], Frames(), host=Host())
+    paired = [pairing.second(frame(float(t), north_up()), SPEC).paired for t in range(4)]
+    assert paired == [True, True, False, False]
+    assert "ahead of live by up to 3.0 s" in pairing.describe()["feeds"][0]["notices"][0]
+
+
 def test_feeds_are_closed_where_the_pairing_cannot_be_made() -> None:
     closed = []
 
