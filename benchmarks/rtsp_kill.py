@@ -44,7 +44,7 @@ def main() -> int:
     if missing():
         print(missing(), file=sys.stderr)
         return 3
-    found = {**environment(), "load_average": [round(load, 2) for load in os.getloadavg()], **measure(options)}
+    found = {**environment(), **measure(options), "load_average": [round(load, 2) for load in os.getloadavg()]}
     stem = f"rtsp-kill-{options.coder}-{options.transport}-{found['date'][:10]}"
     write_json(options.output / f"{stem}.json", found)
     write_text(options.output / f"{stem}.md", report(found))
@@ -179,10 +179,10 @@ a power cut and started again half a second later. Each frame carries the time a
 - frames: {found["frames"]}; repeated or out of order: {found["repeated_or_out_of_order"]}; made while there was no
   server: {found["made_while_dead"]}
 - stated capture time minus true one: min {error["min"]}, p50 {error["p50"]}, p90 {error["p90"]}, max {error["max"]} ms
-- memory before the first connection {states[0]["rss_mb"]} MB, in the first {states[1]["rss_mb"]} MB, growth from the
-  {WARM_KILLS}nd to the last reconnect {found["rss_growth_mb"]:+.1f} MB; descriptors {found["descriptors_growth"]:+d},
-  threads {found["threads_growth"]:+d}; after closing {states[-1]["descriptors"]} descriptors (before:
-  {states[0]["descriptors"]})
+- memory before the first connection {states[0]["rss_mb"]} MB, in the first {states[1]["rss_mb"]} MB; from the second
+  reconnect to the last {found["rss_growth_mb"]:+.1f} MB
+- file descriptors {found["descriptors_growth"]:+d}, threads {found["threads_growth"]:+d} over the same time; after
+  closing {states[-1]["descriptors"]} descriptors, before {states[0]["descriptors"]}
 
 | kill | gap s | attempts | reason | RSS MB after | descriptors | threads |
 |---|---|---|---|---|---|---|

@@ -23,7 +23,10 @@ DRIFT = 1e-4  # seconds a second by which a sender's quartz may be slower than o
 SAME_CLOCK_S = 5.0  # a kernel's time of capture lies at most this long before the arrival
 LEAVE_S = 1.0  # how long `close` waits for a connection to end
 CREDENTIALS = re.compile(r"(?<=://)[^\s'\"]*@")
-SECRETS = re.compile(r"([?&](?:user\w*|pass\w*|pwd|pw|token|auth\w*|secret|key|sig\w*)=)[^&\s'\"]*", re.IGNORECASE)
+SECRETS = re.compile(  # in the query of an address, and as properties of GStreamer's rtspsrc
+    r"((?:[?&](?:user\w*|pass\w*|pwd|pw|token|auth\w*|secret|key|sig\w*)|\b(?:user|proxy)-(?:id|pw))=)[^&\s'\"]*",
+    re.IGNORECASE,
+)
 
 
 @dataclass(frozen=True, slots=True)

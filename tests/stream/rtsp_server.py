@@ -63,11 +63,13 @@ class RtspServer:
     def kill(self) -> None:
         """As a power cut: nothing is said to the reader."""
         if self._child is not None:
+            died = self._child.poll()
             self._child.kill()
             self._child.wait()
             assert self._child.stdout is not None
             self._child.stdout.close()
             self._child = None
+            assert died is None, f"the RTSP server died by itself ({died})"
 
     def __enter__(self) -> RtspServer:
         return self

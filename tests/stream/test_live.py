@@ -302,6 +302,10 @@ def test_stamps_of_this_machines_kernel_are_taken_as_they_are() -> None:
         ("rtsp://user:ge/heim@cam/1", "rtsp://***@cam/1"),
         ("rtsp://cam/1?user=me&password=geheim&channel=2", "rtsp://cam/1?user=***&password=***&channel=2"),
         ("gst:rtspsrc location=rtsp://a:b@cam/1 ! decodebin", "gst:rtspsrc location=rtsp://***@cam/1 ! decodebin"),
+        (
+            "gst:rtspsrc location=rtsp://cam user-id=me user-pw=geheim !",
+            "gst:rtspsrc location=rtsp://cam user-id=*** user-pw=*** !",
+        ),
         ("v4l2:///dev/video0", "v4l2:///dev/video0"),
     ],
 )
