@@ -174,6 +174,7 @@ def test_a_replay_without_times_names_the_prior(tmp_path: Path) -> None:
 
 
 def test_options_name_crs_and_datum(tmp_path: Path) -> None:
+    pytest.importorskip("pyproj", reason="pyproj is not installed")
     name = write(tmp_path / "p.csv", "x,y\n446097.6,4636565.4\n")
     assert open_feed(name, FeedOptions("EPSG:32616")).crs == "EPSG:32616"
     with pytest.raises(UnknownNameError, match="wgs84"):

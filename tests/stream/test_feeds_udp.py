@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from roadedge.errors import SourceError, UsageError
+from roadedge.errors import MissingExtraError, SourceError, UsageError
 from roadedge.stream.feeds import FeedOptions, open_feed
 from roadedge.stream.feeds_udp import UdpFeed
 from roadedge.trajectory.points import Points
@@ -232,6 +232,15 @@ def test_what_the_system_drops_is_counted() -> None:
     assert feed.dropped["lost_in_system"] == 500 - count
 
 
+def test_without_pyproj_a_projected_crs_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    from roadedge.stream import feeds_crs
+
+    monkeypatch.setitem(sys.modules, "pyproj", None)
+    feeds_crs._transformer.cache_clear()
+    with pytest.raises(MissingExtraError, match=r"roadedge\[geo\]"):
+        open_feed("udp://127.0.0.1:0", FeedOptions("EPSG:32616"))
+
+
 def test_a_port_in_use_is_one_sentence_and_closing_is_quick_and_gives_it_back() -> None:
     feed = open_feed("udp://127.0.0.1:0")
     assert isinstance(feed, UdpFeed)
@@ -246,6 +255,7 @@ def test_a_port_in_use_is_one_sentence_and_closing_is_quick_and_gives_it_back() 
 
 
 def test_a_crs_that_does_not_exist_is_refused_before_the_first_point() -> None:
+    pytest.importorskip("pyproj", reason="pyproj is not installed")
     with pytest.raises(UsageError, match="EPSG:32616"):
         open_feed("udp://127.0.0.1:0", FeedOptions("EPSG:99999999"))
     with pytest.raises(UsageError, match="columns lon, lat"):
