@@ -1,8 +1,9 @@
 """Mask → road graph → APLS: what each step takes, beside sknw and NetworkX, and what each loses.
 
 Masks are those of the built-in city at 0.46 m. Calls take turns in one process on one thread; seconds are medians by
-the clock, with the processor's in brackets; memory is the peak of the resident set above what it was, of the first call
-after warm-up. sknw (and numba, which it needs) is compared where it is installed: pip install sknw==0.15.
+the clock, with the processor's in brackets; memory is the peak of what Python and NumPy allocate in a call of its own
+(what OpenCV and numba take inside is not seen). sknw, which needs numba, is compared where it is installed:
+pip install sknw==0.15.
 
     python benchmarks/road_graph.py [--sides 512 1300] [--repeats 7] [-o benchmarks/results]
 
@@ -12,11 +13,11 @@ With ROADEDGE_DATA the road graph of Chicago is scored against itself damaged.
 from __future__ import annotations
 
 import argparse
-import gc
 import importlib
 import os
 import statistics
 import time
+import tracemalloc
 from collections.abc import Callable
 from datetime import datetime, timezone
 from functools import partial
@@ -78,8 +79,8 @@ def steps(side: int, repeats: int) -> list[dict[str, Any]]:
         cases.insert(4, ("sknw: pixels → NetworkX", lambda: sknw.build_sknw(skeleton.astype(np.uint8), multi=True)))
     rows = []
     for (name, _), (seconds, cpu, mb) in zip(cases, taken(cases, repeats), strict=True):
-        rows.append({"side": side, "step": name, "ms": 1e3 * seconds, "cpu_ms": 1e3 * cpu, "peak_extra_mb": mb})
-        print(f"{side:5d} {name:42s} {1e3 * seconds:8.1f} ms ({1e3 * cpu:.1f}) +{mb:.1f} MB", flush=True)
+        rows.append({"side": side, "step": name, "ms": 1e3 * seconds, "cpu_ms": 1e3 * cpu, "peak_mb": mb})
+        print(f"{side:5d} {name:42s} {1e3 * seconds:8.1f} ms ({1e3 * cpu:.1f}) {mb:.1f} MB", flush=True)
     facts = {"road_percent": 100 * float(road.mean()), "skeleton_px": int(skeleton.sum()), "edges": len(graph.u)}
     return [{**row, **facts} for row in rows]
 
@@ -158,10 +159,10 @@ def taken(cases: list[Case], repeats: int) -> list[tuple[float, float, float]]:
     memory = []
     for _, run in cases:
         run()
-        gc.collect()
-        before = reset_peak_mb()
+        tracemalloc.start()
         run()
-        memory.append(status_mb("VmHWM") - before)
+        memory.append(tracemalloc.get_traced_memory()[1] / 2**20)
+        tracemalloc.stop()
     seconds: list[list[tuple[float, float]]] = [[] for _ in cases]
     for _ in range(repeats):
         for number, (_, run) in enumerate(cases):
@@ -169,20 +170,9 @@ def taken(cases: list[Case], repeats: int) -> list[tuple[float, float, float]]:
             run()
             seconds[number].append((time.perf_counter() - start, time.process_time() - start_cpu))
     return [
-        (*(statistics.median(values) for values in zip(*times, strict=True)), mb)  # type: ignore[misc]
+        (*(statistics.median(values) for values in zip(*times, strict=True)), mb)
         for times, mb in zip(seconds, memory, strict=True)
     ]
-
-
-def reset_peak_mb() -> float:
-    """Linux only: forget the peak of the resident set and return its present size."""
-    Path("/proc/self/clear_refs").write_text("5")
-    return status_mb("VmRSS")
-
-
-def status_mb(field: str) -> float:
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return int(next(line for line in lines if line.startswith(field)).split()[1]) / 1024
 
 
 def installed(name: str) -> Any:
@@ -202,14 +192,14 @@ def write(record: dict[str, Any], folder: Path) -> int:
         f"{now.isoformat(timespec='seconds')} · {record['processor']} · {packages} · "
         f"load average {record['load_average'][0]} at the end · `road_graph.py`",
         "",
-        "One thread, medians of calls that took turns; in brackets milliseconds of the processor.",
+        "One thread, medians of calls that took turns; in brackets of the processor. MB: of Python and NumPy.",
         "",
-        "| side px | road % | skeleton px | edges | step | ms | + MB |",
+        "| side px | road % | skeleton px | edges | step | ms | peak MB |",
         "|---:|---:|---:|---:|---|---:|---:|",
     ]
     lines += [
         f"| {row['side']} | {row['road_percent']:.1f} | {row['skeleton_px']} | {row['edges']} | {row['step']} "
-        f"| {row['ms']:.1f} ({row['cpu_ms']:.1f}) | {row['peak_extra_mb']:.1f} |"
+        f"| {row['ms']:.1f} ({row['cpu_ms']:.1f}) | {row['peak_mb']:.1f} |"
         for row in record["steps"]
     ]
     titles = [key for key in record["losses"][0] if key != "shape"]

@@ -21,7 +21,7 @@ from roadedge.errors import UsageError
 from roadedge.metrics.road_network import Places, RoadNetwork, open_network, prepare
 from roadedge.roadgraph.graph import RoadGraph
 
-EMPTY_RULE = "two empty graphs score 1, an empty one against one with roads scores 0"
+EMPTY_RULE = "a graph without a path that counts is empty; two such score 1, one against one with paths scores 0"
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +108,8 @@ def apls(
         return AplsScore(same, nothing, nothing, truth.unit, settings)
     there, back = _direction(home, away, settings), _direction(away, home, settings)
     both = there.score + back.score
-    return AplsScore(2 * there.score * back.score / both if both else 0.0, there, back, truth.unit, settings)
+    mean = 2 * there.score * back.score / both if both else float(there.paths == back.paths == 0)
+    return AplsScore(mean, there, back, truth.unit, settings)
 
 
 def _direction(home: RoadNetwork, away: RoadNetwork, settings: AplsSettings) -> Direction:

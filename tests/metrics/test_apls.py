@@ -84,6 +84,8 @@ def test_empty_graphs_follow_the_printed_rule() -> None:
     empty = RoadGraph.empty("local", "m")
     assert apls(SQUARE, empty).apls == apls(empty, SQUARE).apls == 0
     assert apls(empty, empty).apls == 1
+    point = straight(np.zeros((2, 2)), [(0, 1)])  # a road of no length has no path that counts
+    assert (apls(point, point).apls, apls(point, SQUARE).apls) == (1, 0)
     assert "empty" in apls(empty, empty).to_dict()["settings"]
 
 
