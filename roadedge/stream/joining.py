@@ -20,6 +20,7 @@ from roadedge.georeference.track_file import read_track
 from roadedge.spec import ModelSpec
 from roadedge.stream.chain import Pairs
 from roadedge.stream.feeds import Feed, FeedOptions, open_feed
+from roadedge.stream.heading import check_video
 from roadedge.stream.inputs import SourceOptions
 from roadedge.stream.locate import FixedLocator, Locator, of_photos, of_rasters
 from roadedge.stream.locate_camera import CameraLocator
@@ -114,13 +115,20 @@ def _locator(text: str, source: Source, options: SourceOptions, needed: bool, te
         return FixedLocator(partial(centred, options), LocalPlane(*options.centre))
     camera = None if options.camera is None else read_camera(options.camera)
     if options.telemetry is not None or camera is not None:
-        return _by_camera(text, source, options, camera)
+        return _checked(_by_camera(text, source, options, camera), source, options, tell)
     if isinstance(source, VideoFile):
         found = beside(source.path)
         if found is None:
             return None
+        try:
+            located = _by_camera(text, source, options, None, found)
+        except DataError as error:
+            if needed:
+                raise
+            tell(f"notice: {found.name} does not say where the frames lie: {error}")  # nobody asked for it
+            return None
         tell(f"the places of the frames come from {found.name}")
-        return _by_camera(text, source, options, None, found)
+        return _checked(located, source, options, tell)
     if isinstance(source, ImageFiles) and options.gsd_m is None:
         return _by_tags(images_of(text), options.headings, needed, tell)
     return None
@@ -141,6 +149,19 @@ def _by_camera(
             offset_s += source.epoch_s - track.epoch_s
     locator = CameraLocator(track, lens, camera, None, offset_s)
     locator.notices = (*locator.notices, *notices)
+    return locator
+
+
+def _checked(locator: CameraLocator, source: Source, options: SourceOptions, tell: Tell) -> CameraLocator:
+    """Hold the headings of a video's telemetry against its pictures, where that is asked for."""
+    if options.headings == "trust":
+        return locator
+    if options.headings == "fix" or not isinstance(source, VideoFile):
+        raise UsageError("--headings fix is for photos, check for photos and video files with telemetry")
+    with VideoFile(source.path) as looked_at:
+        found = check_video(looked_at, locator)
+    for sentence in found.sentences() or ["the headings agree with how the pictures move"]:
+        tell(f"notice: {sentence}")
     return locator
 
 

@@ -126,3 +126,20 @@ def test_what_says_twice_how_much_ground_a_pixel_covers_is_refused(tmp_path: Pat
         SourceOptions(gsd_m=0.5, camera=tmp_path / "cam.toml")
     with pytest.raises(UsageError, match="leave --camera"):
         SourceOptions(gsd_m=0.5, centre=(LON, LAT), telemetry=tmp_path / "a.srt")
+
+
+def test_subtitles_that_nobody_asked_for_do_not_stop_a_film(real_data: Path, tmp_path: Path) -> None:
+    pytest.importorskip("av")
+    from tests.stream.test_video import write_video
+
+    write_video(tmp_path / "film.mp4")
+    (tmp_path / "film.srt").write_bytes((real_data / "drone" / "srt" / "mavic_mini.SRT").read_bytes())
+    told: list[str] = []
+    options = SourceOptions()
+    source = open_source(str(tmp_path / "film.mp4"), options)
+    with source:
+        assert open_pairing(str(tmp_path / "film.mp4"), source, options, told.append) is None
+    assert "film.srt does not say where the frames lie" in told[0]
+    points = lonlat_points(tmp_path / "fleet.csv", [(0.0, 0.0)])
+    with pytest.raises(DataError, match="focal length"):
+        paired(str(tmp_path / "film.mp4"), SourceOptions((str(points),)))
