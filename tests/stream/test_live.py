@@ -11,8 +11,9 @@ import pytest
 
 from roadedge.errors import SourceError, UsageError
 from roadedge.stream import live
+from roadedge.stream.capture_clock import CaptureClock
 from roadedge.stream.connection import DEPTH, Connection, ConnectionLost, Picture, Stopping
-from roadedge.stream.live import CaptureClock, LiveOptions, LiveSource, masked
+from roadedge.stream.live import LiveOptions, LiveSource, masked
 from tests.stream.pixels import pixels
 
 SOON_S = 5.0  # a busy machine's idea of soon
