@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from roadedge.atomic import write_json
 from roadedge.benchmark.bootstrap import difference
 from roadedge.benchmark.compare import Comparison
 from roadedge.benchmark.header import CONTEXT, differing
@@ -32,6 +33,8 @@ from roadedge.errors import SpecMismatchError, UsageError
 from roadedge.latency.clock import Clock, HostClock
 from roadedge.latency.profile import find_warmup
 from roadedge.runners.base import Runner
+
+COMPARED = "roadedge benchmark --against"
 
 
 def measure_against(
@@ -75,15 +78,14 @@ def measure_against(
         results = []
         texts = [text for _, text, _ in sources]
         for name, one, found, text, probe in zip("AB", both, measured, texts, probes, strict=True):
-            inside = folder / name
-            inside.mkdir()
             more = {"turns": turns, "notes": []}
             whole, metrics, verdict = conclude(bench, one, found, text, None, more, probe)
-            results.append(BenchmarkResult(inside, whole, verdict, metrics))
+            results.append(BenchmarkResult(folder / name, whole, verdict, metrics))
     comparison = compared(results, [Path(one.name).name for one in both])
     sentences = missed(targets, measured[0].profile, measured[0].throughput_per_s, None)
     results[0] = replace(results[0], missed=tuple(sentences), asked=bool(targets))
     results[0].metrics["comparison"] = None if comparison is None else comparison.to_dict()
+    write_json(folder / "metrics.json", {"kind": COMPARED, "comparison": results[0].metrics["comparison"]})
     for result, submit in zip(results, (options.submit, None), strict=True):
         finish(result, replace(options, submit=submit), tell)
     return results[0], results[1], comparison

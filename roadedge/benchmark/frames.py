@@ -14,6 +14,7 @@ from roadedge.spec import ModelSpec
 from roadedge.stream.sources import Frame, Second, Source
 
 RING = 16  # frames that take turns where reading is not timed: one frame again and again would stay in the caches
+RING_BYTES = 1 << 28  # of feeds: large images in many windows take fewer turns
 STEP_S = 1.0  # of a flight between two of them
 
 
@@ -129,11 +130,13 @@ def prepare_frame(frame: Frame, source: Source, spec: ModelSpec) -> Prepared:
 
 
 def prepare_ring(source: Source, spec: ModelSpec, count: int = RING) -> list[Prepared]:
-    """`count` frames ready to be fed; those of a flight lie a second apart."""
-    ring = []
+    """At most `count` frames ready to be fed, as many as RING_BYTES hold; those of a flight lie a second apart."""
+    ring: list[Prepared] = []
     apart = round(STEP_S * source.rate_hz) - 1 if source.live and source.rate_hz else 0
     for _ in range(count):
         ring.append(prepare_frame(read_frame(source), source, spec))
+        if (len(ring) + 1) * max(sum(plane.nbytes for plane in one.feeds.values()) for one in ring) > RING_BYTES:
+            break
         if apart > 0:
             source.skip(apart)
     return ring

@@ -25,7 +25,10 @@ def silent(text: str) -> None:
 
 
 class Settling:
-    """Says after each frame whether the warm-up is over, by the rule with which `find_warmup` looks back on a run."""
+    """Says after each frame whether the warm-up is over, by the rule with which `find_warmup` looks back on a run.
+
+    It lasts half a minute at the most.
+    """
 
     def __init__(self) -> None:
         self.over = self.stable = False
@@ -37,9 +40,10 @@ class Settling:
         if self.over:
             return True
         self._infer_ms.append(record.stage_ms[INFER])
+        too_long = record.done_s > WARMUP_MOST_S  # however few frames a slow network has answered by then
         enough = len(self._infer_ms) >= 2 * WARMUP_WINDOW and record.done_s >= WARMUP_LEAST_S
-        if enough and (record.done_s > WARMUP_MOST_S or self._is_stable()):
-            self.over, self.over_s, self.stable = True, record.done_s, record.done_s <= WARMUP_MOST_S
+        if too_long or (enough and self._is_stable()):
+            self.over, self.over_s, self.stable = True, record.done_s, not too_long
         return self.over
 
     def _is_stable(self) -> bool:

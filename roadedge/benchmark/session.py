@@ -112,8 +112,9 @@ def prepare_outputs(options: BenchmarkOptions, stack: ExitStack) -> Path:
 def open_bench(options: BenchmarkOptions, clock: Clock, tell: Tell, stack: ExitStack) -> Bench:
     """Watch the machine; idle power is measured now, before anything is loaded."""
     busy = machine_load()
-    began_ns = clock.now_ns()
-    watch = stack.enter_context(MachineWatch(clock))
+    watch = MachineWatch(clock)
+    began_ns = clock.now_ns()  # from which the watch counts, too
+    stack.enter_context(watch)
     idle_w = None
     if options.power:
         tell("idle power first: nothing runs for 5 s")

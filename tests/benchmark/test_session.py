@@ -335,6 +335,23 @@ def test_compare_takes_two_results_and_measures_nothing(here: Path, arguments: l
     assert main(["benchmark", "compare", *arguments]) == 2
 
 
+@pytest.mark.parametrize("scenario", ["single", "offline", "multi"])
+def test_ctrl_c_at_the_very_first_frame_is_written_too(
+    here: Path, monkeypatch: pytest.MonkeyPatch, scenario: str
+) -> None:
+    clock = on_a_hand_clock(monkeypatch, 25.0, stop_at=1)
+    found = benchmark(small(scenario=scenario), clock=clock)
+    assert found.interrupted
+    assert json.loads((found.folder / "metrics.json").read_text())["age_ms"]["n"] == 0
+
+
+def test_a_folder_of_turns_may_be_overwritten(here: Path) -> None:
+    asked = {"duration_s": 0.1, "against": "b", "output": here / "out"}
+    measure_against(small(**asked))
+    assert json.loads((here / "out/metrics.json").read_text())["comparison"]["repeats"] == 3
+    measure_against(small(**asked, overwrite=True))
+
+
 @pytest.mark.parametrize("scenario", ["fixed-rate", "multi", "offline"])
 def test_each_scenario_runs_on_the_hosts_clock(here: Path, scenario: str) -> None:
     more: dict[str, Any] = {"streams": 2, "rate_hz": 30.0} if scenario == "multi" else {}

@@ -66,6 +66,23 @@ def test_a_network_that_never_settles_is_measured_after_half_a_minute_and_flagge
     assert not of_loop(loop, 0, options(duration_s=5.0), 0.0).profile.warmup.settled
 
 
+def test_a_slow_network_warms_up_for_half_a_minute_and_no_longer() -> None:
+    loop = loop_of(10.0, 2000.0)
+    assert loop.warmup_s == pytest.approx(32.0)
+    found = of_loop(loop, 0, options(duration_s=10.0), 0.0)
+    assert (found.profile.warmup.frames, found.profile.warmup.settled, found.profile.age.count) == (16, False, 5)
+
+
+def test_frames_that_are_large_take_fewer_turns(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = HandClock()
+    runner: Any = TimedRunner(clock)
+    frame_bytes = 32 * 32 * 4
+    monkeypatch.setattr("roadedge.benchmark.frames.RING_BYTES", 3 * frame_bytes)
+    assert len(Work(FakeSource(clock, 16), runner, ()).ring) == 3
+    monkeypatch.setattr("roadedge.benchmark.frames.RING_BYTES", 1)
+    assert len(Work(FakeSource(clock, 16), runner, ()).ring) == 1
+
+
 @pytest.mark.parametrize("service", [(40.0,), (900.0, 10.0), tuple(10.0 + i % 7 for i in range(900)), (3.0,)])
 def test_warm_is_when_looking_back_says_so(service: tuple[float, ...]) -> None:
     loop = loop_of(4.0, *service)
