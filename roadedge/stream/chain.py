@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -107,6 +108,8 @@ class Chain:
     def pair(self, work: Work) -> None:
         """Give the frame its place and draw the points that belong to it."""
         spec = self._runner.spec
+        if work.frame.capture_s is None and work.clock == "schedule":  # points in time go by when it was due
+            work.frame = dataclasses.replace(work.frame, capture_s=work.time_s)
         work.frame = self._pairing.place(work.frame)
         self._check_band(work.frame.sample.gsd_m)
         if work.frame.notice:

@@ -14,7 +14,11 @@ from roadedge.spec import ModelSpec
 from roadedge.stream.inputs import SourceOptions, live_options, parse_seconds
 from roadedge.stream.joining import open_pairing
 from roadedge.stream.opening import open_source
+from roadedge.stream.pipeline import Pipeline
+from roadedge.stream.plan import Plan
 from roadedge.trajectory.plane import LocalPlane
+from tests.latency.hand_clock import HandClock
+from tests.stream.fakes import FakeRunner
 
 SPEC = ModelSpec("fake", gsd_m=None, gsd_band_m=None)
 LON, LAT = -87.65, 41.87
@@ -143,3 +147,15 @@ def test_subtitles_that_nobody_asked_for_do_not_stop_a_film(real_data: Path, tmp
     points = lonlat_points(tmp_path / "fleet.csv", [(0.0, 0.0)])
     with pytest.raises(DataError, match="focal length"):
         paired(str(tmp_path / "film.mp4"), SourceOptions((str(points),)))
+
+
+def test_images_at_a_rate_are_paired_with_a_replay_by_when_they_were_due(tmp_path: Path) -> None:
+    for number in range(4):
+        write_png(tmp_path / "tiles" / f"{number}.png", np.full((64, 64, 3), 120, np.uint8))
+    (tmp_path / "trip.csv").write_text("x,y,t\n10.5,10.5,0\n30.5,30.5,0.25\n")
+    options = SourceOptions((f"replay:{tmp_path / 'trip.csv'}",))
+    source, pairing = paired(str(tmp_path / "tiles"), options)
+    clock = HandClock()
+    run = Pipeline(source, FakeRunner(clock, (20.0,)), [], Plan("all", rate_hz=10.0), clock, pairing=pairing).go()
+    assert [(r.paired, r.points) for r in run.records] == [(True, 1), (True, 1), (True, 1), (True, 2)]
+    assert [r.skew_ms for r in run.records] == pytest.approx([0.0, 100.0, 50.0, 50.0])
