@@ -590,7 +590,7 @@ def benchmark(
 @app.command()
 def report(
     run: Annotated[Path, typer.Argument(help="The folder of a run, also of one that was killed.", show_default=False)],
-    html: Annotated[bool, typer.Option("--html", help="Draw report.html anew from frames.csv and metrics.json.")] = False,
+    html: Annotated[bool, typer.Option("--html", help="Draw report.html anew of frames.csv and metrics.json.")] = False,
     output: Annotated[
         Path | None, typer.Option("-o", "--output", help="Write the report here; default report.html of the run.")
     ] = None,

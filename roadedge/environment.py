@@ -14,6 +14,11 @@ from typing import Any
 
 import roadedge
 
+_CREDENTIALS = re.compile(r"(?<=://)[^\s'\"]*@")
+_SECRETS = re.compile(  # in the query of an address, and as properties of GStreamer's rtspsrc
+    r"((?:[?&](?:user\w*|pass\w*|pwd|pw|token|auth\w*|secret|key|sig\w*)|\b(?:user|proxy)-(?:id|pw))=)[^&\s'\"]*",
+    re.IGNORECASE,
+)
 PACKAGES = ("numpy", "opencv-python", "torch", "onnx", "onnxruntime", "openvino", "onnxsim", "av", "numba", "pyarrow")
 
 
@@ -39,10 +44,15 @@ def command_line(arguments: list[str]) -> str:
     """
     words = [Path(arguments[0]).name] if arguments else []
     for word in arguments[1:]:
-        word = re.sub(r"(?<=://)[^/\s]+@", "***@", word)
+        word = masked(word)
         word = re.sub(r"(^|[=,])((?:/|~/|(?:\.\./)+)(?:[^=,:]*/)?)([^/=,:]+)/?(?=$|[=,@])", r"\1\3", word)
         words.append(shlex.quote(word))
     return " ".join(words)
+
+
+def masked(text: str) -> str:
+    """An address, or a text that holds one, without user names, passwords and tokens."""
+    return _SECRETS.sub(r"\1***", _CREDENTIALS.sub("***@", text))
 
 
 def installed(package: str) -> str | None:

@@ -83,3 +83,11 @@ def test_the_environment_tells_neither_host_nor_user(monkeypatch: pytest.MonkeyP
     text = json.dumps(environment())
     assert "someone" not in text
     assert "a-host-of-that-name" not in text
+
+
+def test_a_password_is_masked_wherever_an_address_hides_it() -> None:
+    for word in ("rtsp://user:p@ss/word@camera/1", "rtsp://camera/1?password=secret&x=1", "gst:rtspsrc user-pw=secret"):
+        told = command_line(["roadedge", "infer", word])
+        assert "ss/word" not in told
+        assert "secret" not in told
+        assert "***" in told

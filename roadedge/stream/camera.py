@@ -11,10 +11,11 @@ from functools import partial
 from typing import Any
 from urllib.parse import parse_qsl, unquote, urlencode, urlsplit, urlunsplit
 
+from roadedge.environment import masked
 from roadedge.errors import UsageError
 from roadedge.stream.connection import ConnectionLost, Picture, Stopping
 from roadedge.stream.devices import find_device
-from roadedge.stream.live import LiveOptions, LiveSource, masked
+from roadedge.stream.live import LiveOptions, LiveSource
 from roadedge.stream.packets import decoded
 from roadedge.stream.video import import_av, require_decoder
 

@@ -20,10 +20,11 @@ from functools import partial
 from typing import IO
 from urllib.parse import parse_qsl
 
+from roadedge.environment import masked
 from roadedge.errors import EnvironmentFault, UsageError
 from roadedge.stream.connection import ConnectionLost, Picture, Stopping
 from roadedge.stream.gdp import read_pictures
-from roadedge.stream.live import LiveOptions, LiveSource, masked
+from roadedge.stream.live import LiveOptions, LiveSource
 
 LAUNCH = "gst-launch-1.0"
 CSI_FORM = "csi://0, with ?width=W&height=H&fps=N where wanted"

@@ -7,7 +7,6 @@ made up for it.
 from __future__ import annotations
 
 import contextlib
-import re
 import threading
 import time
 from dataclasses import dataclass, replace
@@ -20,11 +19,6 @@ from roadedge.stream.sources import Frame, Gap, Source
 
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.25, 5.0  # between the tries to connect again: doubled each time
 LEAVE_S = 1.0  # how long `close` waits for a connection to end
-CREDENTIALS = re.compile(r"(?<=://)[^\s'\"]*@")
-SECRETS = re.compile(  # in the query of an address, and as properties of GStreamer's rtspsrc
-    r"((?:[?&](?:user\w*|pass\w*|pwd|pw|token|auth\w*|secret|key|sig\w*)|\b(?:user|proxy)-(?:id|pw))=)[^&\s'\"]*",
-    re.IGNORECASE,
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,11 +42,6 @@ class LiveOptions:
                 raise UsageError(f"{name} of a live source must be more than 0 seconds, got {getattr(self, name)}")
         if self.attempts is not None and self.attempts < 0:
             raise UsageError(f"attempts to connect again must be 0 or more, got {self.attempts}")
-
-
-def masked(text: str) -> str:
-    """An address, or a text that holds one, without user names, passwords and tokens."""
-    return SECRETS.sub(r"\1***", CREDENTIALS.sub("***@", text))
 
 
 class LiveSource(Source):

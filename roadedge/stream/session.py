@@ -5,13 +5,12 @@ from __future__ import annotations
 import contextlib
 import importlib.util
 import os
-import re
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from roadedge.environment import usable_cpus
+from roadedge.environment import masked, usable_cpus
 from roadedge.errors import OutputError, RoadEdgeError, SpecMismatchError, UsageError
 from roadedge.latency.clock import Clock, HostClock
 from roadedge.latency.machine import MachineWatch
@@ -143,11 +142,6 @@ def gaps_of(source: Source, start_ns: int) -> list[dict[str, Any]]:
         }
         for gap in source.gaps
     ]
-
-
-def masked(source: str) -> str:
-    """A source without the password of its URL."""
-    return re.sub(r"(?<=://)[^/\s@]+@", "***@", source)
 
 
 def _remove_if_empty(folder: Path) -> None:

@@ -9,11 +9,12 @@ from collections.abc import Callable, Generator
 import numpy as np
 import pytest
 
+from roadedge.environment import masked
 from roadedge.errors import SourceError, UsageError
 from roadedge.stream import live
 from roadedge.stream.capture_clock import CaptureClock
 from roadedge.stream.connection import DEPTH, Connection, ConnectionLost, Picture, Stopping
-from roadedge.stream.live import LiveOptions, LiveSource, masked
+from roadedge.stream.live import LiveOptions, LiveSource
 from tests.stream.pixels import pixels
 
 SOON_S = 5.0  # a busy machine's idea of soon
