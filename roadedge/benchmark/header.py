@@ -11,8 +11,9 @@ from roadedge.runners.base import Runner
 # What a run is. A field that follows from another one is compared too, but is no difference of its own.
 CONTEXT = (
     "artefact_sha256", "accuracy", "graph_precision", "precision_asked", "precision", "backend", "backend_version",
-    "threads", "resolution_in", "resolution_network", "batch", "scenario", "rate_hz", "policy", "included", "source",
-    "duration_asked_s", "device", "processor", "cpu_count", "platform", "driver", "cuda", "jetpack", "power_mode",
+    "threads", "resolution_in", "resolution_network", "batch", "streams", "scenario", "rate_hz", "policy",
+    "included", "source", "duration_asked_s", "device", "processor", "cpu_count", "platform", "driver", "cuda", "jetpack",
+    "power_mode",
     "clocks_locked", "python", "roadedge",
 )  # fmt: skip
 FOLLOWS = {
@@ -39,6 +40,7 @@ def header_of(
     source: str,
     input_size: tuple[int, int],
     batch: str,
+    streams: int | None,
     rate_hz: float | None,
     environment: Mapping[str, Any],
     machine: Mapping[str, Any] | None,
@@ -52,6 +54,7 @@ def header_of(
         source: what was fed, without folders.
         input_size: (H, W) of a frame.
         batch: windows at once, or the sizes of a sweep.
+        streams: that ran side by side, None where the scenario has none.
         rate_hz: of frames, None where nothing was due.
         environment: as `environment()`.
         machine: as `MachineWatch.to_dict`.
@@ -72,6 +75,7 @@ def header_of(
         "resolution_in": f"{input_size[0]}x{input_size[1]}",
         "resolution_network": f"{size[0]}x{size[1]}",
         "batch": batch,
+        "streams": streams,
         "scenario": options.scenario,
         "rate_hz": rate_hz,
         "policy": options.policy if options.scenario == "fixed-rate" else None,

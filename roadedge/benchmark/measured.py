@@ -148,7 +148,8 @@ def run_multi(
     records = run.records
     profile = profile_of(records, rate_hz, "latest", load_ms, run.duration_s, "multi", replace(before, frames=0))
     gaps_ms = [stream.max_gap_ms for stream in run.streams if stream.max_gap_ms is not None]
-    profile = replace(profile, max_gap_ms=max(gaps_ms, default=None))  # of one stream, not of all together
+    load = None if profile.load is None else profile.load * len(run.streams)  # of the one worker by all streams
+    profile = replace(profile, load=load, max_gap_ms=max(gaps_ms, default=None))  # the gap is that of one stream
     answered = [record for record in records if record.age_ms is not None]
     own = {
         "streams": run.to_dict(),
@@ -158,7 +159,7 @@ def run_multi(
     }
     return Measured(
         records, profile, options.duration_s, stopped, len(answered),
-        (begin_ns, begin_ns + round(run.duration_s * 1e9)), begin_ns, streams_text(len(run.streams)), own,
+        (begin_ns, begin_ns + round(run.duration_s * 1e9)), begin_ns, "1", own,
         [times_of(answered)], sustained, error=next((one for one in (*errors, run.error) if one), None),
     )  # fmt: skip
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -26,6 +26,7 @@ from roadedge.latency.clock import Clock, HostClock
 from roadedge.latency.drift import infer_drift
 from roadedge.latency.machine import MachineWatch
 from roadedge.latency.machine_trend import slope_per_min
+from roadedge.latency.summary import samples_needed
 from roadedge.latency.verdict import Verdict, judge
 from roadedge.run_folder import open_run_folder
 from roadedge.runners.base import Runner
@@ -88,7 +89,8 @@ def benchmark(options: BenchmarkOptions, tell: Tell = silent, clock: Clock | Non
         measured = _measure(bench, loaded, source, batches, rate_hz)
         more = {"notes": [note] if note else []}
         measured, metrics, verdict = conclude(bench, loaded, measured, text, rate_hz, more, probe)
-    failed = tuple(missed(targets, measured.profile, measured.throughput_per_s, measured.streams))
+    rows = measured.own.get("streams", ())
+    failed = tuple(missed(targets, measured.profile, measured.throughput_per_s, measured.streams, rows))
     result = BenchmarkResult(folder, measured, verdict, metrics, failed, bool(targets))
     finish(result, options, tell)
     return result
@@ -194,10 +196,14 @@ def conclude(
         infer_drift=drift,
         rss_slope_mb_per_min=rss_slope(bench, measured),
     )
+    rows = measured.own.get("streams")
+    if rows and (few := few_frames(rows)) is not None:
+        verdict = replace(verdict, reasons=(*verdict.reasons, few))
+    count = None if rows is None else len(rows)
     here = environment()
     height, width = probe.sample.size
     header = header_of(
-        options, runner, loaded.model, source_text, (height, width), measured.batch, rate_hz, here, machine
+        options, runner, loaded.model, source_text, (height, width), measured.batch, count, rate_hz, here, machine
     )
     facts = {
         "source": source_text,
@@ -216,6 +222,12 @@ def conclude(
     }
     metrics = metrics_of(measured, verdict, header, facts, bench.watch, bench.watch_began_ns, bench.idle_w)
     return measured, metrics, verdict
+
+
+def few_frames(streams: Sequence[Mapping[str, Any]]) -> str | None:
+    """Why the p99 of each stream may not be claimed, None where it may: all streams together are not one of them."""
+    least, needed = min(int(one["age_ms"]["n"]) for one in streams), samples_needed(99.0)
+    return None if least >= needed else f"{least} frames of one stream measured; its p99 takes at least {needed}"
 
 
 def rss_slope(bench: Bench, measured: Measured) -> float | None:

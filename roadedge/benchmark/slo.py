@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from roadedge.errors import UsageError
 from roadedge.latency.profile import Profile
@@ -56,11 +58,26 @@ def parse_slo(text: str | None, scenario: str) -> tuple[Target, ...]:
     return tuple(targets)
 
 
-def missed(targets: tuple[Target, ...], profile: Profile, throughput_per_s: float, streams: int | None) -> list[str]:
-    """One sentence for each target that was not met, or that the count of frames does not allow to be claimed."""
+def missed(
+    targets: tuple[Target, ...],
+    profile: Profile,
+    throughput_per_s: float,
+    streams: int | None,
+    rows: Sequence[Mapping[str, Any]] = (),
+) -> list[str]:
+    """One sentence for each target that was not met, or that the count of frames does not allow to be claimed.
+
+    Args:
+        targets: as `parse_slo` read them.
+        profile: of the run.
+        throughput_per_s: images a second.
+        streams: that were sustained, None where that is not known.
+        rows: of each stream, as `Streams.to_dict` gives them; each of them must meet the targets of ages and drops.
+    """
     lines = []
     for target in targets:
-        value, why = _measured(target, profile, throughput_per_s, streams)
+        found = _worst(target, rows) if rows else None
+        value, why = found or _measured(target, profile, throughput_per_s, streams)
         if value is None:
             lines.append(f"{target.text}: {why}")
         elif (value < target.limit) if target.at_least else (value > target.limit):
@@ -103,6 +120,19 @@ def _measured(
     percentile = float(target.name[1:])
     needed = samples_needed(percentile)
     return profile.age.percentiles[percentile], f"n too small, {profile.age.count} frames of the {needed} it takes"
+
+
+def _worst(target: Target, rows: Sequence[Mapping[str, Any]]) -> tuple[float | None, str] | None:
+    """The value of the stream that is worst off; None for a target that is not one of single streams."""
+    if target.name == "drop":
+        return max(row["loss"] for row in rows), ""
+    if target.name not in rows[0]["age_ms"]:
+        return None
+    values = [row["age_ms"][target.name] for row in rows]
+    if None not in values:
+        return max(values), ""
+    least = min(row["age_ms"]["n"] for row in rows)
+    return None, f"n too small, {least} frames of one stream"
 
 
 def _shown(target: Target, value: float) -> str:

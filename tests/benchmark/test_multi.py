@@ -8,7 +8,9 @@ import pytest
 
 from roadedge.benchmark.measured import run_multi
 from roadedge.benchmark.multi import Streams, most_streams, run_streams
+from roadedge.benchmark.session import few_frames
 from roadedge.benchmark.single import Work
+from roadedge.benchmark.slo import missed, parse_slo
 from roadedge.latency.profile import FrameRecord
 from tests.benchmark.fakes import TimedRunner, options, serve_of
 from tests.latency.hand_clock import HandClock
@@ -97,8 +99,30 @@ def test_a_worker_of_20_ms_sustains_five_streams_of_10_hz() -> None:
     assert [len(one) for one in found.samples_ms] == [5 * 700]
     assert found.own["streams"][4]["age_ms"]["p99"] == pytest.approx(20.0)
     assert found.profile.warmup.settled
+    assert found.profile.load == pytest.approx(1.0)
     assert found.profile.max_gap_ms == pytest.approx(100.0)  # of one stream; some stream answers each 20 ms
     assert found.profile.age.count == 3500  # the warm-up came before, none of these is left out
+
+
+def test_each_stream_must_meet_the_targets() -> None:
+    def row(loss: float, p99: float | None) -> dict[str, Any]:
+        return {"loss": loss, "age_ms": {"n": 700, "p99": p99, "max": 50.0}}
+
+    found = scenario(20.0, duration_s=10.0)
+    targets = parse_slo("p99=30ms,drop=1%,max=50ms,throughput=1/s", "multi")
+    assert missed(targets, found.profile, 99.0, 2, [row(0.0, 20.0), row(0.02, 31.0)]) == [
+        "p99=30ms: measured 31.00 ms",
+        "drop=1%: measured 2.00%",
+    ]
+    assert missed(targets, found.profile, 99.0, 2, [row(0.0, 20.0), row(0.0, None)]) == [
+        "p99=30ms: n too small, 700 frames of one stream"
+    ]
+
+
+def test_all_streams_together_make_no_p99_of_one() -> None:
+    assert few_frames(scenario(20.0, duration_s=70.0).own["streams"]) is None
+    short = scenario(20.0, duration_s=30.0).own["streams"]
+    assert few_frames(short) == "300 frames of one stream measured; its p99 takes at least 662"
 
 
 def test_not_even_one_stream_may_be_sustained() -> None:
