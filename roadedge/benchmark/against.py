@@ -9,24 +9,16 @@ from pathlib import Path
 from typing import Any
 
 from roadedge.atomic import write_json
+from roadedge.benchmark.bench import Bench, Loaded, describe, load, open_bench, open_source_for
 from roadedge.benchmark.bootstrap import difference
 from roadedge.benchmark.compare import Comparison
+from roadedge.benchmark.conclusion import conclude
 from roadedge.benchmark.header import CONTEXT, differing
 from roadedge.benchmark.measured import Measured, of_loop, times_of
 from roadedge.benchmark.options import BenchmarkOptions
 from roadedge.benchmark.outcome import BenchmarkResult
 from roadedge.benchmark.progress import Tell, records_after, silent
-from roadedge.benchmark.session import (
-    Bench,
-    Loaded,
-    conclude,
-    describe,
-    finish,
-    load,
-    open_bench,
-    open_source_for,
-    prepare_outputs,
-)
+from roadedge.benchmark.session import finish, prepare_outputs
 from roadedge.benchmark.single import Loop, Work, closed_loop
 from roadedge.benchmark.slo import missed, parse_slo
 from roadedge.errors import SpecMismatchError, UsageError

@@ -79,7 +79,7 @@ def _shown(results: list[BenchmarkResult], require_valid: bool, say: Tell, print
             print_result(result)
     for result in results:
         say(f"Results saved to {result.folder}")
-        for line in result.missed:
+        for line in result.missed if print_json is not None else ():  # else it stands on stdout
             say(f"SLO missed: {line}")
     say(f"Next: open {results[0].folder / 'report.html'}")
     if any(result.interrupted for result in results):

@@ -12,9 +12,8 @@ from roadedge.runners.base import Runner
 CONTEXT = (
     "artefact_sha256", "accuracy", "graph_precision", "precision_asked", "precision", "backend", "backend_version",
     "threads", "resolution_in", "resolution_network", "batch", "streams", "scenario", "rate_hz", "policy",
-    "included", "source", "duration_asked_s", "device", "processor", "cpu_count", "platform", "driver", "cuda", "jetpack",
-    "power_mode",
-    "clocks_locked", "python", "roadedge",
+    "included", "source", "duration_asked_s", "device", "processor", "cpu_count", "platform", "driver", "cuda",
+    "jetpack", "power_mode", "clocks_locked", "python", "roadedge",
 )  # fmt: skip
 FOLLOWS = {
     "accuracy": ("artefact_sha256",),

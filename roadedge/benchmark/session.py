@@ -4,59 +4,24 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
-from roadedge.benchmark.energy import idle_watts
-from roadedge.benchmark.frames import Prepared, default_source, open_frames, prepare_ring, stacked
-from roadedge.benchmark.header import header_of
+from roadedge.benchmark.bench import Bench, Loaded, describe, load, open_bench, open_source_for
+from roadedge.benchmark.conclusion import conclude
+from roadedge.benchmark.frames import prepare_ring
 from roadedge.benchmark.measured import Measured, run_fixed_rate, run_multi, run_offline, run_single
 from roadedge.benchmark.offline import sweep
-from roadedge.benchmark.options import DEFAULT_RATE_HZ, BenchmarkOptions, included_text
-from roadedge.benchmark.outcome import BenchmarkResult, check_writable, metrics_of, write_all
+from roadedge.benchmark.options import BenchmarkOptions
+from roadedge.benchmark.outcome import BenchmarkResult, check_writable, write_all
 from roadedge.benchmark.progress import Tell, silent
 from roadedge.benchmark.show import headline, result_lines
 from roadedge.benchmark.slo import missed, parse_slo
-from roadedge.environment import environment
-from roadedge.errors import NonFiniteError, OutputError, RoadEdgeError, SpecMismatchError, UsageError
+from roadedge.errors import OutputError
 from roadedge.latency.clock import Clock, HostClock
-from roadedge.latency.drift import infer_drift
-from roadedge.latency.machine import MachineWatch
-from roadedge.latency.machine_trend import slope_per_min
-from roadedge.latency.summary import samples_needed
-from roadedge.latency.verdict import Verdict, judge
 from roadedge.run_folder import open_run_folder
-from roadedge.runners.base import Runner
-from roadedge.stream.session import machine_load, model_facts
 from roadedge.stream.sources import Source
-
-SLOPE_LEAST_S = 60.0
-
-
-@dataclass(frozen=True, slots=True)
-class Bench:
-    """What a measurement stands on: opened, checked, and the same for each repeat."""
-
-    options: BenchmarkOptions
-    clock: Clock
-    tell: Tell
-    watch: MachineWatch
-    watch_began_ns: int
-    idle_w: float | None
-    busy: float | None
-
-
-@dataclass(frozen=True, slots=True)
-class Loaded:
-    """One network, ready: `name` as it was given, `model` the facts of its file."""
-
-    name: str
-    runner: Runner
-    load_ms: float
-    model: dict[str, Any]
 
 
 def benchmark(options: BenchmarkOptions, tell: Tell = silent, clock: Clock | None = None) -> BenchmarkResult:
@@ -111,144 +76,6 @@ def prepare_outputs(options: BenchmarkOptions, stack: ExitStack) -> Path:
     return folder
 
 
-def open_bench(options: BenchmarkOptions, clock: Clock, tell: Tell, stack: ExitStack) -> Bench:
-    """Watch the machine; idle power is measured now, before anything is loaded."""
-    busy = machine_load()
-    watch = MachineWatch(clock)
-    began_ns = clock.now_ns()  # from which the watch counts, too
-    stack.enter_context(watch)
-    idle_w = None
-    if options.power:
-        tell("idle power first: nothing runs for 5 s")
-        idle_w = idle_watts(watch, clock, began_ns)
-    return Bench(options, clock, tell, watch, began_ns, idle_w, busy)
-
-
-def load(model: str, bench: Bench, stack: ExitStack) -> Loaded:
-    """Open the runner of a model and time it; the caller's stack closes it."""
-    from roadedge.runners import open_runner
-
-    options, clock = bench.options, bench.clock
-    began_ns = clock.now_ns()
-    runner = stack.enter_context(
-        open_runner(model, options.backend, options.precision, options.threads, options.accept_rejected)
-    )
-    load_ms = (clock.now_ns() - began_ns) / 1e6
-    return Loaded(model, runner, load_ms, model_facts(model, runner.provenance))
-
-
-def open_source_for(options: BenchmarkOptions, runner: Runner, stack: ExitStack) -> tuple[Source, str, float | None]:
-    """The source, what it is called in the header, and the rate at which its frames are due.
-
-    Raises:
-        UsageError: a rate is given twice.
-    """
-    rated = options.scenario in ("fixed-rate", "multi")
-    rate_hz = options.rate_hz or DEFAULT_RATE_HZ
-    text = options.source or default_source(runner.spec, rate_hz)
-    source = stack.enter_context(open_frames(text))
-    if rated and source.live and source.rate_hz is not None:
-        if options.rate_hz is not None and options.rate_hz != source.rate_hz:
-            raise UsageError(
-                f"the source says {source.rate_hz:g} frames a second and --rate {options.rate_hz:g}; give one of them"
-            )
-        rate_hz = source.rate_hz
-    shown = text if text.startswith("synth:") else f"files: {source.name}"
-    return source, shown, rate_hz if rated else None
-
-
-def conclude(
-    bench: Bench, loaded: Loaded, measured: Measured, source_text: str, rate_hz: float | None,
-    more: Mapping[str, Any], probe: Prepared,
-) -> tuple[Measured, dict[str, Any], Verdict]:  # fmt: skip
-    """Layers, the check for NaN, the verdict and the content of metrics.json.
-
-    What fails or is interrupted here takes nothing of the measurement away: it is marked, and said at the end.
-    """
-    options, runner = bench.options, loaded.runner
-    non_finite, layers = int(isinstance(measured.error, NonFiniteError)), None
-    try:
-        if not measured.interrupted:
-            non_finite = count_non_finite(runner, probe.feeds)
-            layers = _layers(bench, runner, probe) if options.layers else None
-    except KeyboardInterrupt:
-        measured = replace(measured, interrupted=True)
-    except RoadEdgeError as error:
-        measured = replace(measured, error=error)
-    if measured.error is not None:
-        more = {**more, "notes": [*more.get("notes", ()), f"it failed: {measured.error}"]}
-    machine = bench.watch.to_dict()
-    if "turns" in more:  # whose times were put end to end: the machine's series is none of theirs
-        machine["series"] = {}
-    others = machine["summary"].get("gpu_other_processes", {}).get("max")
-    drift = infer_drift(measured.records, measured.profile.warmup.frames)
-    verdict = judge(
-        measured.profile,
-        asked_s=measured.asked_s,
-        interrupted=measured.interrupted,
-        backend_asked=options.backend,
-        backend_used=runner.name,
-        accuracy_known=loaded.model["accuracy"] is not None,
-        machine_load=bench.busy,
-        throttled=bench.watch.throttled(),
-        gpu_processes=None if others is None else round(others),
-        non_finite=non_finite,
-        infer_drift=drift,
-        rss_slope_mb_per_min=rss_slope(bench, measured),
-    )
-    rows = measured.own.get("streams")
-    if rows and (few := few_frames(rows)) is not None:
-        verdict = replace(verdict, reasons=(*verdict.reasons, few))
-    count = None if rows is None else len(rows)
-    here = environment()
-    height, width = probe.sample.size
-    header = header_of(
-        options, runner, loaded.model, source_text, (height, width), measured.batch, count, rate_hz, here, machine
-    )
-    facts = {
-        "source": source_text,
-        "runner": runner.describe(),
-        "model": loaded.model,
-        "machine_load_before": bench.busy,
-        "included": included_text(options.include, options.scenario),
-        "input_size": [height, width],
-        "batch": measured.batch,
-        "asked_s": measured.asked_s,
-        "infer_drift": drift,
-        "machine": machine,
-        "layers": layers,
-        "environment": here,
-        **more,
-    }
-    metrics = metrics_of(measured, verdict, header, facts, bench.watch, bench.watch_began_ns, bench.idle_w)
-    return measured, metrics, verdict
-
-
-def few_frames(streams: Sequence[Mapping[str, Any]]) -> str | None:
-    """Why the p99 of each stream may not be claimed, None where it may: all streams together are not one of them."""
-    least, needed = min(int(one["age_ms"]["n"]) for one in streams), samples_needed(99.0)
-    return None if least >= needed else f"{least} frames of one stream measured; its p99 takes at least {needed}"
-
-
-def rss_slope(bench: Bench, measured: Measured) -> float | None:
-    """Growth of the memory while frames were measured, MB a minute; None for less than a minute of it.
-
-    Loading and warming up are left out: there it grows, as it must.
-    """
-    begin_s, end_s = ((moment - bench.watch_began_ns) / 1e9 for moment in measured.span_ns)
-    if end_s - begin_s < SLOPE_LEAST_S:
-        return None
-    seen = [s for s in bench.watch.samples if begin_s <= s.t_s <= end_s and "rss_mb" in s.values]
-    return slope_per_min([(s.t_s, s.values["rss_mb"]) for s in seen])
-
-
-def _layers(bench: Bench, runner: Runner, probe: Prepared) -> dict[str, Any]:
-    from roadedge.runners.layers import layer_times
-
-    bench.tell("layers: a pass of their own with the back-end's profiler")
-    return layer_times(runner, stacked([probe], runner.windows_at_once(1), runner.spec)).to_dict()
-
-
 def finish(result: BenchmarkResult, options: BenchmarkOptions, tell: Tell) -> None:
     """Write it; where that fails, what was measured is told all the same."""
     try:
@@ -258,25 +85,6 @@ def finish(result: BenchmarkResult, options: BenchmarkOptions, tell: Tell) -> No
         for line in result_lines(result):
             tell(line)
         raise OutputError(f"{error}; measured was {headline(result)}") from error
-
-
-def count_non_finite(runner: Runner, feeds: Mapping[str, Any]) -> int:
-    """1 where the network's logits hold NaN or infinity for a frame, else 0; a graph without logits says nothing."""
-    import numpy as np
-
-    try:
-        outputs = runner.infer(dict(feeds), logits=True)
-    except NonFiniteError:
-        return 1
-    except SpecMismatchError:  # an engine that was built without that output
-        outputs = runner.infer(dict(feeds))
-    return int(not all(np.isfinite(plane).all() for plane in outputs.values()))
-
-
-def describe(loaded: Loaded) -> str:
-    """Network, back-end and precision in a few words."""
-    runner = loaded.runner
-    return f"{runner.spec.name} on {runner.name} ({runner.device}), {runner.precision}"
 
 
 def _measure(bench: Bench, loaded: Loaded, source: Source, batches: tuple[int, ...], rate_hz: float | None) -> Measured:

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
+from roadedge.benchmark.conclusion import few_frames
 from roadedge.benchmark.measured import run_multi
 from roadedge.benchmark.multi import Streams, most_streams, run_streams
-from roadedge.benchmark.session import few_frames
 from roadedge.benchmark.single import Work
 from roadedge.benchmark.slo import missed, parse_slo
 from roadedge.latency.profile import FrameRecord
