@@ -25,6 +25,7 @@ from roadedge.stream.sinks import Result, Sink
 from roadedge.stream.sources import Frame, Second, Source
 
 WATCH_S = 0.25
+LEAVE_S = 10.0  # after which a source that delivers and does not heed `interrupt` is left behind
 QUEUED = 2  # frames that wait for a stage where none may be dropped
 
 
@@ -104,7 +105,8 @@ class Pipeline:
         self._due = 0  # frames that were due so far
         self._first_pts_s: float | None = None
         self._start_ns = 0
-        self._stopping = self._finished = False
+        self._stopping = self._finished = self._all_read = self._left_behind = self._over = False
+        self._stopped_ns: int | None = None
         self._error: BaseException | None = None
         self._lanes: list[Lane[Work]] = []
 
@@ -114,7 +116,11 @@ class Pipeline:
         if self._rate_hz is not None or not (self._source.delivers or self._realtime):
             return self._rate_hz
         first, last = self.run.first_captured_ns, self.run.last_captured_ns
-        return (self._due - 1) / ((last - first) / 1e9) if first is not None and last and last > first else None
+        if first is None or last is None:
+            return None
+        over = [gap for gap in self._source.gaps if gap.end_ns is not None]  # no frame was due in them
+        passed_ns = last - first - sum((gap.end_ns or 0) - gap.begin_ns for gap in over)
+        return (self._due - 1 - len(over)) / (passed_ns / 1e9) if passed_ns > 0 and self._due - 1 > len(over) else None
 
     @property
     def scenario(self) -> str:
@@ -131,7 +137,8 @@ class Pipeline:
     def go(self) -> Run:
         """Run until the source ends or the plan's limits.
 
-        Ctrl-C ends it in order: what is on its way is answered. A second one drops that too.
+        Ctrl-C ends it in order: what is on its way is answered. A second one drops that too, a third one waits no
+        longer for a call that does not return.
 
         Raises:
             DataError: a bad frame of a stream, or of a folder under `strict`. `run` holds what came before it.
@@ -142,24 +149,35 @@ class Pipeline:
         self._start_ns = self._clock.now_ns()
         joins = self._start()
         try:
-            self._watch_over()
-        except KeyboardInterrupt:
-            self.run.interrupted = True
-            self._stop()
             try:
                 self._watch_over()
             except KeyboardInterrupt:
-                self._abort(None)
+                self.run.interrupted = True
+                self._stop()
+                self._watch_over()
+        except KeyboardInterrupt:
+            self._abort(None)
         except BaseException as error:
             self._abort(error)
-        for join in joins:
-            join()
+        self._wait_for(joins)
         self.run.duration_s = self._now_s()
+        with self._lock:
+            self._over = True  # a thread that was left behind adds nothing any more
         for work in sorted(self._flying.values(), key=lambda work: work.index):
-            self._drop(work, "aborted")
+            self.run.records.put(work.index, self._dropped(work, "aborted"))
         if self._error is not None:
             raise self._error
         return self.run
+
+    def _wait_for(self, joins: list[Callable[[], None]]) -> None:
+        """Until the threads have ended; not for a reader that was left behind, nor beyond one more Ctrl-C."""
+        try:
+            for join in joins[:-1] if self._left_behind else joins:
+                join()
+        except KeyboardInterrupt:
+            self.run.interrupted = True
+            self.run.remarks.notice("a call that did not return was left behind")
+            self._abort(None)
 
     def _start(self) -> list[Callable[[], None]]:
         """Start the threads, the last stage first."""
@@ -180,17 +198,36 @@ class Pipeline:
             with self._signal:
                 if self._finished:
                     return
-                self._clock.wait(self._signal, self._clock.now_ns() + round(WATCH_S * 1e9))
+                self._clock.wait(self._signal, self._next_look_ns())
             if self._watch is not None:
                 self._watch(self.run, self._now_s())
             over_s = self._plan.duration_s
             if over_s is not None and not self._rate_hz and self._now_s() >= over_s:
                 self._stop()
+            self._leave_behind()
+
+    def _next_look_ns(self) -> int:
+        """When to look again: soon, and when the time is over."""
+        soon_ns, over_s = self._clock.now_ns() + round(WATCH_S * 1e9), self._plan.duration_s
+        over_ns = soon_ns if over_s is None else self._start_ns + round(over_s * 1e9)
+        return min(soon_ns, over_ns) if over_ns > self._clock.now_ns() else soon_ns
+
+    def _leave_behind(self) -> None:
+        """Go on without the reading thread where a source that delivers does not let go of it."""
+        if self._stopped_ns is None or self._all_read or self._left_behind or not self._source.delivers:
+            return
+        if self._clock.now_ns() - self._stopped_ns < LEAVE_S * 1e9:
+            return
+        self._left_behind = True
+        self.run.remarks.notice(f"{self._source.name} did not end within {LEAVE_S:g} s and was left behind")
+        self._lanes[0].end()
 
     def _stop(self) -> None:
         """Read no more; what is on its way is finished."""
         with self._signal:
             self._stopping = True
+            if self._stopped_ns is None:
+                self._stopped_ns = self._clock.now_ns()
             self._signal.notify_all()
         self._source.interrupt()
 
@@ -198,9 +235,9 @@ class Pipeline:
         """Drop everything."""
         with self._lock:
             self._error = self._error or error
-        self._stop()
         for lane in self._lanes:
             lane.abort()
+        self._stop()
 
     def _read(self) -> None:
         """The thread that reads the source."""
@@ -212,6 +249,7 @@ class Pipeline:
         except BaseException as error:
             self._abort(error)
         finally:
+            self._all_read = True
             self._lanes[0].end()
 
     def _next_frame(self) -> bool:
@@ -223,11 +261,17 @@ class Pipeline:
             with timer("decode"):
                 frame = self._source.read()
         except DataError as error:
+            if self._left_behind:
+                return False
             self._due += 1
             self._failed(index, due_ns if due_ns is not None else begin_ns, None, error)
             return not (self._plan.strict or self._source.moving)
-        if frame is None:
+        if frame is None or self._left_behind:
             return False
+        if self._realtime:
+            due_ns = self._present(frame, timer, begin_ns)
+            if self._stopping:  # it was not due any more
+                return False
         self._due += 1
         work = self._work_of(index, frame, timer, begin_ns, due_ns)
         with self._lock:
@@ -237,27 +281,34 @@ class Pipeline:
     def _work_of(self, index: int, frame: Frame, timer: StageTimer, begin_ns: int, due_ns: int | None) -> Work:
         captured_ns, clock = begin_ns, frame.clock or "run"
         if due_ns is not None:
-            captured_ns, clock = due_ns, "schedule"
+            captured_ns, clock = due_ns, clock if self._realtime else "schedule"
+            begin_ns = max(begin_ns, due_ns)
         elif self._source.delivers:
             now_ns = self._clock.now_ns()
             timer.stage_ms["decode"] = frame.decode_ms or 0.0
             begin_ns = now_ns - round((frame.decode_ms or 0.0) * 1e6)
             captured_ns = begin_ns if frame.captured_ns is None else min(frame.captured_ns, begin_ns)
-        elif self._realtime and frame.capture_s is not None:
-            captured_ns = begin_ns = self._present(frame.capture_s, timer)
         run = self.run
         run.first_captured_ns = captured_ns if run.first_captured_ns is None else run.first_captured_ns
         run.last_captured_ns = captured_ns
         time_s = frame.capture_s if frame.capture_s is not None else (captured_ns - self._start_ns) / 1e9
         return Work(index, frame, timer, captured_ns, begin_ns, time_s, clock, queued_ns=self._clock.now_ns())
 
-    def _present(self, capture_s: float, timer: StageTimer) -> int:
-        """Wait until a frame of a file is due by its own time, as if it had been decoded from that moment on."""
+    def _present(self, frame: Frame, timer: StageTimer, begin_ns: int) -> int:
+        """Wait until a frame of a file is due by its own time, as if it had been decoded from that moment on.
+
+        Raises:
+            SourceError: the frame has no time.
+        """
+        if frame.capture_s is None:
+            raise SourceError(
+                f"frame {frame.name} of {self._source.name} has no time of its own; give --rate a number instead of pts"
+            )
         if self._first_pts_s is None:
-            self._first_pts_s = capture_s
-        decode_ns = round(timer.stage_ms["decode"] * 1e6)
-        due_ns = self._start_ns + round((capture_s - self._first_pts_s) * 1e9)
-        self._sleep_until(due_ns + decode_ns)
+            self._first_pts_s = frame.capture_s
+        due_ns = self._start_ns + round((frame.capture_s - self._first_pts_s) * 1e9)
+        if begin_ns < due_ns:
+            self._sleep_until(due_ns + round(timer.stage_ms["decode"] * 1e6))
         return due_ns
 
     def _wait_until_due(self) -> int | None:
@@ -360,7 +411,8 @@ class Pipeline:
             late_ms=(work.begin_ns - work.captured_ns) / 1e6, wait_ms=work.wait_ms,
             paired=second.paired if second else None, device_ms=work.device_ms,
         )  # fmt: skip
-        self._land(work.index, record)
+        if not self._land(work.index, record):
+            return
         run.answered += 1
         if frame.truth is not None and work.mask is not None:  # scoring is no part of the run's latency
             run.counts.append(count_pixels(work.mask.mask, frame.truth))
@@ -369,8 +421,10 @@ class Pipeline:
         return (work.captured_ns - self._start_ns) / 1e9 if work.clock in ("schedule", "run") else work.time_s
 
     def _drop(self, work: Work, cause: str) -> None:
-        capture_s = self._capture_s(work)
-        self._land(work.index, FrameRecord(work.frame.name, capture_s, work.clock, self._now_s(), dropped_by=cause))
+        self._land(work.index, self._dropped(work, cause))
+
+    def _dropped(self, work: Work, cause: str) -> FrameRecord:
+        return FrameRecord(work.frame.name, self._capture_s(work), work.clock, self._now_s(), dropped_by=cause)
 
     def _skipped(self, due_ns: int, cause: str) -> None:
         """A frame that was never decoded."""
@@ -392,11 +446,14 @@ class Pipeline:
         else:
             self.run.failures.append(error)
 
-    def _land(self, index: int, record: FrameRecord) -> None:
-        """The frame's way is over."""
+    def _land(self, index: int, record: FrameRecord) -> bool:
+        """The frame's way is over; False where the run is over too."""
         with self._lock:
+            if self._over:
+                return False
             self._flying.pop(index, None)
         self.run.records.put(index, record)
+        return True
 
     def _now_s(self) -> float:
         return (self._clock.now_ns() - self._start_ns) / 1e9

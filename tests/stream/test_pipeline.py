@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 
 import numpy as np
 import pytest
 
-from roadedge.errors import DataError, OutputError
+from roadedge.errors import DataError, OutputError, SourceError
 from roadedge.latency.clock import STAGES
 from roadedge.latency.profile import profile_of
 from roadedge.preprocess import Feeds
@@ -16,7 +17,7 @@ from roadedge.spec import ModelSpec
 from roadedge.stream.pipeline import Pipeline, Run, Watch
 from roadedge.stream.plan import Plan
 from roadedge.stream.sinks import Result, Sink
-from roadedge.stream.sources import Frame, Source
+from roadedge.stream.sources import Frame, Gap, Source
 from tests.latency.hand_clock import HandClock
 from tests.stream.fakes import FakeRunner, FakeSource
 
@@ -247,6 +248,92 @@ def test_a_film_in_real_time_is_due_at_its_own_presentation_times() -> None:
     assert ages(run) == [85.0, 85.0, 115.0, 85.0]
     assert [r.capture_s for r in run.records] == list(Film.TIMES_S)
     assert run.duration_s == pytest.approx(0.685)
+
+
+def test_a_film_that_is_decoded_too_late_says_how_late() -> None:
+    clock = HandClock()
+
+    class Stalls(Film):
+        def read(self) -> Frame | None:
+            self._decode_ms = 400.0 if self.index == 1 else 5.0
+            return super().read()
+
+    run = Pipeline(Stalls(clock, 4), FakeRunner(clock, (20.0,)), [], Plan("all", realtime=True), clock).go()
+    assert ages(run) == [25.0, 420.0, 390.0, 25.0]  # 15 ms of it in the queue
+    assert [r.late_ms for r in run.records] == pytest.approx([0.0, 0.0, 350.0, 0.0])
+    assert [r.rest_ms for r in run.records] == pytest.approx([0.0] * 4)
+
+
+def test_a_film_that_is_stopped_answers_no_frame_before_it_is_due() -> None:
+    clock = HandClock()
+    film = Film(clock, 4, decode_ms=5.0)
+    run = Pipeline(film, FakeRunner(clock, (20.0,)), [], Plan("all", realtime=True, duration_s=0.3), clock).go()
+    assert ages(run) == [25.0] * 3  # the fourth is due at 0.6 s
+    assert run.duration_s == pytest.approx(0.3)
+
+
+def test_a_film_without_times_cannot_be_shown_at_its_own_times() -> None:
+    clock = HandClock()
+    with pytest.raises(SourceError, match="no time of its own; give --rate a number"):
+        Pipeline(FakeSource(clock, 4), FakeRunner(clock), [], Plan(realtime=True), clock).go()
+
+
+def test_the_rate_of_a_camera_leaves_its_gaps_out() -> None:
+    clock = HandClock()
+
+    class Returns(Camera):
+        def read(self) -> Frame | None:
+            frame = super().read()
+            assert frame is None or frame.captured_ns is not None
+            return frame and dataclasses.replace(
+                frame, captured_ns=(frame.captured_ns or 0) + (self.index > 3) * 10_000_000_000
+            )
+
+    camera = Returns(clock, (0.0,) * 3 + (10_000.0,) * 3)  # three frames, 10.1 s of nothing, three frames
+    begin_ns = clock.now_ns()
+    lost = Gap(begin_ns + 200_000_000, begin_ns + 10_300_000_000, "lost", 1)
+    camera.gaps = [lost, Gap(begin_ns + 10_500_000_000, None, "lost", 1)]
+
+    pipeline = Pipeline(camera, FakeRunner(clock, (20.0,)), [], Plan("all"), clock)
+    pipeline.go()
+    assert pipeline.rate_hz == pytest.approx(10.0)
+
+
+class Deaf(Camera):
+    """Gives three frames and then never returns, whatever it is told."""
+
+    def read(self) -> Frame | None:
+        if self.index == 3:
+            never = self._clock.signal()
+            with never:
+                self._clock.wait(never)
+        return super().read()
+
+
+def test_a_camera_that_does_not_heed_an_interrupt_is_left_behind() -> None:
+    clock = HandClock()
+    run = Pipeline(Deaf(clock, (10.0,) * 9), FakeRunner(clock, (20.0,)), [], Plan(duration_s=1.0), clock).go()
+    assert (len(run.records), run.answered) == (3, 3)
+    assert run.duration_s == pytest.approx(11.0, abs=0.3)
+    assert run.notices == ["fake did not end within 10 s and was left behind"]
+
+
+def test_a_third_ctrl_c_waits_no_longer_for_a_call_that_does_not_return() -> None:
+    class Impatient(HandClock):
+        def start(self, work: Callable[[], None], name: str) -> Callable[[], None]:
+            super().start(work, name)
+            return third_ctrl_c
+
+    def third_ctrl_c() -> None:
+        raise KeyboardInterrupt
+
+    clock = Impatient()
+    runner = FakeRunner(clock, (1e9,))
+    run = Pipeline(FakeSource(clock, 99, 10.0), runner, [], Plan("all"), clock, interrupt_after(1.0, 1.25)).go()
+    assert run.interrupted
+    assert run.duration_s == pytest.approx(1.25)
+    assert {r.dropped_by for r in run.records} == {"aborted"}
+    assert "a call that did not return was left behind" in run.notices
 
 
 class OneBad(FakeSource):
