@@ -35,6 +35,16 @@ AcceptRejected = Annotated[
 MinIouRatio = Annotated[
     float, typer.Option("--min-iou-ratio", help="Share of the reference's G_IoU to keep: the interval's lower end.")
 ]
+AplsSpacing = Annotated[
+    float, typer.Option("--apls-spacing", help="Control points along roads, m (px without a GSD); inf: nodes only.")
+]
+AplsSnap = Annotated[float, typer.Option("--apls-snap", help="Farthest that one may lie from the other graph.")]
+AplsPoints = Annotated[int, typer.Option("--apls-points", help="Of more control points so many are drawn.")]
+TopoRadius = Annotated[float, typer.Option("--topo-radius", help="How far walks go.")]
+TopoInterval = Annotated[float, typer.Option("--topo-interval", help="What is dropped on the way: one every so often.")]
+TopoHole = Annotated[float, typer.Option("--topo-hole", help="Within how much a marble finds its hole.")]
+TopoOrigins = Annotated[int, typer.Option("--topo-origins", help="Walks of each tile.")]
+JunctionTolerance = Annotated[float, typer.Option("--junction-tolerance", help="Junctions match within so much.")]
 
 
 def say(text: str) -> None:
@@ -207,6 +217,66 @@ def evaluate(
     for failure in result.failures:
         say(f"failed: {failure.set} {failure.id}: {failure.error}")
     say(f"Results saved to {result.output}")
+    result.check_complete()
+
+
+@app.command("score")
+def score_roads(
+    prediction: Annotated[Path, typer.Argument(metavar="PRED", help="Mask, probability, GeoJSON, CSV, or a folder.")],
+    truth: Annotated[Path, typer.Argument(metavar="GT", help="The same kind of thing; tiles are paired by name.")],
+    with_apls: Annotated[bool, typer.Option("--apls", help="Average path length similarity of the roads.")] = False,
+    with_topo: Annotated[bool, typer.Option("--topo", help="Holes and marbles along walks on the graphs.")] = False,
+    with_junctions: Annotated[bool, typer.Option("--junctions", help="Crossings, matched one to one.")] = False,
+    relaxed: Annotated[
+        str | None, typer.Option(help="Relaxed precision, recall, F1, IoU with this buffer: 3, 3px or 1.5m.")
+    ] = None,
+    relaxed_on: Annotated[str, typer.Option(help="What is relaxed: centre lines (lines) or masks.")] = "lines",
+    gsd: Annotated[float | None, typer.Option(help="Metres per pixel of files that do not say their own.")] = None,
+    threshold: Annotated[float, typer.Option(help="Probabilities from here on are road.")] = 0.5,
+    protocol: Annotated[
+        str, typer.Option(help="true; or published, which adds what published scripts print, bugs included.")
+    ] = "true",
+    apls_spacing: AplsSpacing = 50.0,
+    apls_snap: AplsSnap = 4.0,
+    apls_points: AplsPoints = 1000,
+    topo_radius: TopoRadius = 150.0,
+    topo_interval: TopoInterval = 30.0,
+    topo_hole: TopoHole = 4.0,
+    topo_origins: TopoOrigins = 20,
+    junction_tolerance: JunctionTolerance = 10.0,
+    bootstrap: Annotated[int, typer.Option(help="Draws of tiles for the 95 % intervals; 0 for none.")] = 1000,
+    seed: Annotated[int, typer.Option(help="Of drawn control points, walks and tiles.")] = 0,
+    workers: Annotated[int | None, typer.Option(help="Processes; default one a processor for many tiles.")] = None,
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", help="Write scores, a picture of each tile and index.html.")
+    ] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Empty a run folder that is in the way.")] = False,
+    as_json: Json = False,
+    quiet: Annotated[bool, typer.Option("-q", "--quiet", help="No progress.")] = False,
+    verbose: Verbose = False,
+) -> None:
+    """Score masks or road graphs: pixels, relaxed, APLS, TOPO, junctions, with pictures of what went wrong."""
+    from roadedge.metrics.graph_scores import choose_graph_scores
+    from roadedge.metrics.relaxed import parse_buffer
+    from roadedge.scoring import ScoreSettings, print_scores, score_files
+
+    graph = choose_graph_scores(
+        with_apls, with_topo, with_junctions, threshold, apls_spacing, apls_snap, apls_points, topo_radius,
+        topo_interval, topo_hole, topo_origins, junction_tolerance, seed,
+    )  # fmt: skip
+    buffer = None if relaxed is None else parse_buffer(relaxed, relaxed_on)
+    settings = ScoreSettings(graph, buffer, gsd, threshold, protocol, bootstrap, seed)
+    result = score_files(prediction, truth, settings, output, workers, overwrite, not quiet)
+    if as_json:
+        print_json(result.to_dict())
+    else:
+        print_scores(result)
+    for failure in result.failures:
+        say(f"failed: {failure.name}: {failure.error}")
+    for lack in result.lacking:
+        say(lack)
+    if result.output is not None:
+        say(f"Results saved to {result.output}")
     result.check_complete()
 
 
@@ -448,7 +518,11 @@ def infer(
         Path | None, typer.Option(help="Camera file (TOML): lens, mount, inverse perspective; docs/georeferencing.md.")
     ] = None,
     telemetry: Annotated[
-        Path | None, typer.Option(help="DJI subtitles or a track of the camera; default those beside the video.")
+        str | None,
+        typer.Option(
+            help="Where the camera was: DJI subtitles (default those beside the video), a track, bag:PATH#topic, or "
+            "udp://HOST:PORT of its own receiver."
+        ),
     ] = None,
     sync_tolerance: Annotated[
         str, typer.Option(help="Furthest in time that points may lie from their frame; 100ms, 2s, inf.")

@@ -33,7 +33,13 @@ def sightings(
         noticed: counts the points without a time.
         own_times: False takes the time of arrival for all.
     """
-    found = []
+    return [found for found, _ in sightings_with_rest(text, arrival_s, dropped, noticed, own_times)]
+
+
+def sightings_with_rest(
+    text: bytes, arrival_s: float, dropped: Counter[str], noticed: Counter[str], own_times: bool = True
+) -> Iterator[tuple[Sighting, dict[str, Any]]]:
+    """As `sightings`, each with the whole object that it stands in."""
     for item in _items(text, dropped):
         point = _point(item, dropped)
         if point is None:
@@ -43,8 +49,7 @@ def sightings(
         if time is None and own_times:
             noticed["time_of_arrival"] += 1
         if t_s is not None:
-            found.append((lonlat, t_s, x, y))
-    return found
+            yield (lonlat, t_s, x, y), item
 
 
 def _items(text: bytes, dropped: Counter[str]) -> Iterator[Any]:

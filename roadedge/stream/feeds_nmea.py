@@ -13,6 +13,7 @@ from roadedge.stream.feeds import is_utc
 _SENTENCE = re.compile(rb"[$!]([A-Z][A-Z0-9]{2,7}),([^*$!\r\n]{0,500})\*([0-9A-Fa-f]{2})")
 _BEGIN = re.compile(rb"[$!][A-Z][A-Z0-9]{2,7},")
 _DAY_S = 86400
+KNOT_MPS = 1852 / 3600
 _SENDERS = 256  # whose last fix is remembered: beyond, the one heard longest ago is forgotten
 _SAME_PLACE_DEG = 5e-5  # 5 m: RMC and GGA of one epoch may round differently
 Fix = tuple[float, float, float]  # seconds since 1970, longitude, latitude in degrees
@@ -105,6 +106,23 @@ class NmeaSentences:
         if len(self._last) > _SENDERS:
             self._last.popitem(last=False)
         return None if again else (utc_s, lon, lat)
+
+
+def motion(line: bytes) -> tuple[float, float] | None:
+    """Course (degrees clockwise from north) and speed (m/s) of the last good RMC of a line that says both."""
+    found = None
+    for sentence in _SENTENCE.finditer(line):
+        fields = sentence[2].decode("ascii", "replace").split(",")
+        good = _checksum(sentence[0][1:-3]) == int(sentence[3], 16) and len(sentence[1]) == 5
+        if not (good and sentence[1][-3:] == b"RMC" and len(fields) > 7 and fields[1] == "A"):
+            continue
+        try:
+            course_deg, speed_mps = float(fields[7]), float(fields[6]) * KNOT_MPS
+        except ValueError:  # a receiver that stands leaves the course empty
+            continue
+        if math.isfinite(speed_mps) and 0 <= course_deg <= 360:
+            found = course_deg, speed_mps
+    return found
 
 
 def _same_place(last: _Last, lon: float, lat: float) -> bool:

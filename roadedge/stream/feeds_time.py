@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from roadedge.stream.feeds import Feed
 from roadedge.stream.feeds_udp import HostUtc
 from roadedge.stream.sources import Frame, Source
 
@@ -18,6 +18,26 @@ RULES = {
     "first-frame": "the host's clock at the first frame, carried on by the frames' own times",
     "start": "the feed begins where the stream's clock does",
 }
+
+
+class Clocked(Protocol):
+    """What comes beside the frames and has times: a feed of points, telemetry. As of `Feed`."""
+
+    @property
+    def timed(self) -> bool:
+        """Whether it has times."""
+
+    @property
+    def live(self) -> bool:
+        """Whether it comes by itself."""
+
+    @property
+    def utc(self) -> bool:
+        """Whether its times are seconds since 1970."""
+
+    @property
+    def first_s(self) -> float | None:
+        """Its first time, where that is known beforehand."""
 
 
 class Alignment:
@@ -31,7 +51,7 @@ class Alignment:
     - else `start`: the first time of the feed is put at zero of the stream's clock.
     """
 
-    def __init__(self, feed: Feed, source: Source, offset_s: float = 0.0, host: HostUtc | None = None) -> None:
+    def __init__(self, feed: Clocked, source: Source, offset_s: float = 0.0, host: HostUtc | None = None) -> None:
         """Align `feed` with the frames of `source`; `offset_s` is added to the times of the points."""
         self.rule = "" if feed.timed else "none"
         self._feed, self._source, self._offset_s, self._host = feed, source, offset_s, host or HostUtc()

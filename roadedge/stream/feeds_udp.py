@@ -15,7 +15,7 @@ from roadedge.stream.feeds_crs import check_crs
 from roadedge.stream.feeds_file import on_wgs84
 from roadedge.stream.feeds_json import sightings
 from roadedge.stream.feeds_nmea import NmeaSentences
-from roadedge.stream.udp_receiver import UdpReceiver, parse_udp, receive_on
+from roadedge.stream.udp_receiver import UdpReceiver, bound, parse_udp
 from roadedge.trajectory.points import Points
 
 HELD_POINTS = 200_000  # between two frames, 5 MB; beyond, what comes is counted as dropped and not even read
@@ -143,4 +143,4 @@ def open_udp(text: str, options: FeedOptions) -> UdpFeed:
     if options.points_crs is not None:
         check_crs(options.points_crs)
     address = parse_udp(text)
-    return UdpFeed(receive_on(address), address.name, options, address.own_times)
+    return UdpFeed(bound(address), address.name, options, address.own_times)

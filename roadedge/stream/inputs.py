@@ -19,9 +19,9 @@ class SourceOptions:
     `trajectories` are files, folders and addresses of points (`stream.feeds.KINDS`); `points_crs` and `datum` as in
     `read_points`. `centre` is longitude and latitude (degrees, WGS 84) of a camera that stands and looks straight down,
     `heading_deg` the direction of its top, clockwise from north; with `gsd_m`, metres per pixel, they say where its
-    pixels lie. `camera` is a camera file, `telemetry` a file of DJI subtitles or a track of the camera's vehicle.
-    `headings` says what to do with the yaw tags of photos, one of HEADINGS. `tolerance_s`, `offset_s` and `window_s`
-    pair points with frames, see `FeedPairing`.
+    pixels lie. `camera` is a camera file, `telemetry` a file of DJI subtitles or a track of the camera's vehicle,
+    `bag:PATH#topic`, or `udp://HOST:PORT` of its own receiver. `headings` says what to do with the yaw tags of photos,
+    one of HEADINGS. `tolerance_s`, `offset_s` and `window_s` pair points with frames, see `FeedPairing`.
     """
 
     trajectories: tuple[str, ...] = ()
@@ -31,7 +31,7 @@ class SourceOptions:
     centre: tuple[float, float] | None = None
     heading_deg: float = 0.0
     camera: Path | None = None
-    telemetry: Path | None = None
+    telemetry: Path | str | None = None
     tolerance_s: float = 1.0
     offset_s: float = 0.0
     window_s: float | None = None

@@ -16,10 +16,10 @@ from roadedge.georeference.dji_srt import beside, read_srt
 from roadedge.georeference.heading import check_photos
 from roadedge.georeference.lens import Lens
 from roadedge.georeference.pose import PoseTrack
-from roadedge.georeference.track_file import read_track
+from roadedge.georeference.track_file import read_track, track_of
 from roadedge.spec import ModelSpec
 from roadedge.stream.chain import Pairs
-from roadedge.stream.feeds import Feed, FeedOptions, open_feed
+from roadedge.stream.feeds import Feed, FeedOptions, is_utc, open_feed
 from roadedge.stream.heading import check_video
 from roadedge.stream.inputs import SourceOptions
 from roadedge.stream.locate import FixedLocator, Locator, of_photos, of_rasters
@@ -27,6 +27,8 @@ from roadedge.stream.locate_camera import CameraLocator
 from roadedge.stream.opening import centred, goes_with_files, images_of, scheme_of
 from roadedge.stream.sources import Frame, ImageFiles, Second, Source, output_names
 from roadedge.stream.synchronisation import FeedPairing, Pairing, SourcePairing
+from roadedge.stream.telemetry import LiveTelemetry
+from roadedge.stream.udp_receiver import parse_udp
 from roadedge.stream.video import VideoFile
 from roadedge.trajectory.plane import LocalPlane
 
@@ -54,7 +56,12 @@ def open_pairing(text: str, source: Source, options: SourceOptions, tell: Tell) 
     locator = _locator(text, source, options, needed=bool(options.trajectories) and not by_file, tell=tell)
     if by_file or not options.trajectories:
         return None if locator is None else _Located(SourcePairing(source, locator), locator)
-    return _joined(_open_feeds(options), source, locator, options)
+    try:
+        return _joined(_open_feeds(options, locator), source, locator, options)
+    except RoadEdgeError:
+        if locator is not None:
+            locator.close()
+        raise
 
 
 class _Located:
@@ -75,6 +82,8 @@ class _Located:
 
     def close(self) -> None:
         self._pairing.close()
+        if self._locator is not None:
+            self._locator.close()
 
 
 def _joined(
@@ -95,11 +104,15 @@ def _joined(
     return _Located(pairing, locator)
 
 
-def _open_feeds(options: SourceOptions) -> list[Feed]:
+def _open_feeds(options: SourceOptions, locator: Locator | None = None) -> list[Feed]:
+    """The feeds; the port of the telemetry is not bound twice, what comes there is both."""
     feeds: list[Feed] = []
+    live = locator.live if isinstance(locator, CameraLocator) else None
+    understood = FeedOptions(options.points_crs, options.datum)
     try:
         for text in options.trajectories:
-            feeds.append(open_feed(text, FeedOptions(options.points_crs, options.datum)))
+            shared = None if live is None or scheme_of(text) != "udp" else live.feed(parse_udp(text), understood)
+            feeds.append(shared or open_feed(text, understood))
     except RoadEdgeError:
         for feed in feeds:
             feed.close()
@@ -137,19 +150,37 @@ def _locator(text: str, source: Source, options: SourceOptions, needed: bool, te
 def _by_camera(
     text: str, source: Source, options: SourceOptions, camera: Camera | None, telemetry: Path | None = None
 ) -> CameraLocator:
-    telemetry = telemetry or options.telemetry
-    if telemetry is None and isinstance(source, VideoFile):
-        telemetry = beside(source.path)
-    track, lens, notices = (None, None, ()) if telemetry is None else _track(telemetry, options)
-    offset_s = options.offset_s
-    if track is not None and track.epoch_s is not None:
+    asked = "" if options.telemetry is None else str(options.telemetry)
+    if scheme_of(asked) == "udp":
+        return _by_live_telemetry(asked, source, options, camera)
+    asked = str(telemetry or asked or (isinstance(source, VideoFile) and beside(source.path)) or "")
+    track, lens, notices = (None, None, ()) if not asked else _track(asked, options)
+    offset_s = -options.offset_s  # added to the telemetry's times, as to those of points
+    if track is not None and track.epoch_s is not None and is_utc(track.epoch_s) and not source.delivers:
         if source.epoch_s is None:  # the telemetry knows what time it was: so does the film now
-            source.epoch_s = track.epoch_s + offset_s
-        elif telemetry is not None and telemetry.suffix.lower() != ".srt":  # subtitles count as their film does
+            source.epoch_s = track.epoch_s
+        elif not asked.lower().endswith(".srt"):  # subtitles count as their film does
             offset_s += source.epoch_s - track.epoch_s
     locator = CameraLocator(track, lens, camera, None, offset_s)
     locator.notices = (*locator.notices, *notices)
     return locator
+
+
+def _by_live_telemetry(text: str, source: Source, options: SourceOptions, camera: Camera | None) -> CameraLocator:
+    """A camera that moves while it delivers, by what its vehicle's receiver sends."""
+    address = parse_udp(text, "telemetry")
+    if camera is None:
+        raise UsageError(
+            f"--telemetry {text} says where the vehicle is, and not how its camera looks at the ground; give --camera "
+            "cam.toml with [lens], and height_m and pitch_deg in [mount]"
+        )
+    telemetry = LiveTelemetry(address, options.datum)
+    telemetry.align(source, options.offset_s)
+    try:
+        return CameraLocator(telemetry, camera=camera)
+    except RoadEdgeError:
+        telemetry.close()
+        raise
 
 
 def _checked(locator: CameraLocator, source: Source, options: SourceOptions, tell: Tell) -> CameraLocator:
@@ -165,8 +196,16 @@ def _checked(locator: CameraLocator, source: Source, options: SourceOptions, tel
     return locator
 
 
-def _track(path: Path, options: SourceOptions) -> tuple[PoseTrack, Lens | None, tuple[str, ...]]:
-    path = path.expanduser()
+def _track(text: str, options: SourceOptions) -> tuple[PoseTrack, Lens | None, tuple[str, ...]]:
+    scheme = scheme_of(text)
+    if scheme == "bag":
+        from roadedge.stream.bag import read_fixes
+
+        track = track_of(read_fixes(text), text)
+        return track, None, track.notices
+    if scheme:
+        raise UsageError(f"--telemetry takes a file, bag:PATH#topic or udp://HOST:PORT; got {text}")
+    path = Path(text).expanduser()
     if not path.is_file():
         raise SourceError(f"there is no telemetry {path}")
     if path.suffix.lower() == ".srt":

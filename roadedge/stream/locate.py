@@ -23,9 +23,12 @@ from roadedge.trajectory.plane import LocalPlane
 
 
 class Locator(abc.ABC):
-    """Gives frames their place on `plane`, or leaves them without one and counts why in `misses`."""
+    """Gives frames their place on `plane`, or leaves them without one and counts why in `misses`.
 
-    plane: LocalPlane
+    `plane` is None until the first frame has a place, where telemetry comes while frames do.
+    """
+
+    plane: LocalPlane | None
 
     def __init__(self) -> None:
         self.located = 0
@@ -59,11 +62,14 @@ class Locator(abc.ABC):
         """For the record of a run: what is used, how many frames got a place, and why others did not."""
         return {
             "kind": type(self).__name__,
-            "plane": self.plane.crs,
+            "plane": None if self.plane is None else self.plane.crs,
             "located": self.located,
             "misses": dict(self.misses),
             "notices": list(self.notices),
         }
+
+    def close(self) -> None:  # noqa: B027  most hold nothing open
+        """Give back what is open; twice is no error."""
 
 
 class UnknownPlace(Exception):

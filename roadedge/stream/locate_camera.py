@@ -17,6 +17,7 @@ from roadedge.georeference.lens import Lens
 from roadedge.georeference.pose import Pose, PoseTrack
 from roadedge.stream.locate import Locator, UnknownPlace, placed
 from roadedge.stream.sources import Frame
+from roadedge.stream.telemetry import LiveTelemetry
 from roadedge.trajectory.plane import LocalPlane
 
 STANDING_POSITION_M = 1.0  # of a camera whose position somebody wrote down
@@ -33,7 +34,7 @@ class CameraLocator(Locator):
 
     def __init__(
         self,
-        track: PoseTrack | None,
+        track: PoseTrack | LiveTelemetry | None,
         lens: Lens | None = None,
         camera: Camera | None = None,
         plane: LocalPlane | None = None,
@@ -43,11 +44,13 @@ class CameraLocator(Locator):
         """Check that the parts together tell a place.
 
         Args:
-            track: where the camera or its vehicle is; None for a camera that stands.
+            track: where the camera or its vehicle is, or what says it while frames come, which becomes the locator's;
+                None for a camera that stands.
             lens: of telemetry; a camera file's counts before it.
             camera: a camera file's content.
-            plane: of the run; None takes the one about the track or the camera.
-            offset_s: added to the frame's time before it is looked up in the track.
+            plane: of the run; None takes the one about the track or the camera, of live telemetry the one about where
+                the first frame was.
+            offset_s: added to the frame's time before it is looked up in the track; live telemetry has its own.
             tolerance_s: how far in time the nearest row of the track may lie.
 
         Raises:
@@ -61,15 +64,16 @@ class CameraLocator(Locator):
         self._lens = lens or Lens()
         self._undistort = None if camera is None else Undistort(camera)
         self._said_share = False
-        if track is not None and not np.isfinite(track.yaw_deg).any():
-            track = track.with_course()
+        self.live = track if isinstance(track, LiveTelemetry) else None
+        self._track = track if isinstance(track, PoseTrack) else None
+        if self._track is not None and not np.isfinite(self._track.yaw_deg).any():
+            self._track = self._track.with_course()
             self.notices = ("the telemetry holds no yaw; the direction of travel stands for it",)
-        self._track = track
         self._refuse_unknown()
-        if plane is not None:
+        if plane is not None or self.live is not None:
             self.plane = plane
-        elif track is not None:
-            self.plane = track.plane()
+        elif self._track is not None:
+            self.plane = self._track.plane()
         else:
             self.plane = LocalPlane(*_known(None if camera is None else camera.lonlat))
 
@@ -78,6 +82,10 @@ class CameraLocator(Locator):
         mount = None if self._camera is None else self._camera.mount
         _focal(self._camera, self._lens, (3000, 4000) if self._camera is None else self._camera.size or (3000, 4000))
         track = self._track
+        if self.live is not None:
+            if mount is None or mount.height_m is None:
+                self.notices = ("[mount] has no height_m: frames have a place where the telemetry says height_m",)
+            return
         if (mount is None or mount.height_m is None) and (track is None or not np.isfinite(track.height_m).any()):
             raise DataError("the height above ground is not known; give height_m in [mount] of a camera file")
         yaw = track is not None and np.isfinite(track.yaw_deg).any()
@@ -90,8 +98,9 @@ class CameraLocator(Locator):
         pose = self._pose(frame)
         sample, size = frame.sample, frame.sample.size
         focal, principal, focal_error = _focal(self._camera, self._lens, size)
+        plane = self.plane = self._plane_of(pose)
         try:
-            view = self._with_lever(view_of(pose, focal, principal, self.plane))
+            view = self._with_lever(view_of(pose, focal, principal, plane))
         except DataError as error:
             raise UnknownPlace("height or heading unknown", str(error)) from error
         errors = PoseErrors() if self._camera is None or self._camera.mount.height_m is None else MEASURED
@@ -100,13 +109,13 @@ class CameraLocator(Locator):
         cut = None if self._camera is None else self._camera.rectify
         if cut is None:
             try:
-                place = place_of(view, size, self.plane.crs, pose.position_m, focal_error, yaw_error, errors)
+                place = place_of(view, size, plane.crs, pose.position_m, focal_error, yaw_error, errors)
             except DataError as error:
                 raise UnknownPlace("view above the horizon", str(error)) from error
             return placed(frame, place, image)
         self._check_seen(view, cut, size)
         unsure = uncertainty_m(view, grid_in_image(view, cut), pose.position_m, focal_error, yaw_error, errors)
-        place = rectangle(view, cut, self.plane.crs, unsure)
+        place = rectangle(view, cut, plane.crs, unsure)
         if image is None:
             return placed(frame, place, None, cut.size)
         return placed(frame, place, from_above(image, view, cut))
@@ -116,7 +125,7 @@ class CameraLocator(Locator):
         try:
             share = seen_share(view, cut, size)
         except DataError as error:
-            if self._track is not None and np.isfinite(self._track.pitch_deg).any():
+            if self._tilts():
                 raise UnknownPlace("rectangle out of view", str(error)) from error
             raise
         if share < MOSTLY_SEEN and not self._said_share:
@@ -124,9 +133,23 @@ class CameraLocator(Locator):
             said = f"the camera sees {share:.0%} of the rectangle of [rectify]; the rest is blank"
             self.notices = (*self.notices, said)
 
+    def _plane_of(self, pose: Pose) -> LocalPlane:
+        """The run's; live telemetry gives it with its first place, and a new one where it has gone too far from it."""
+        if self.plane is not None and (self.live is None or self.live.reaches(self.plane, pose)):
+            return self.plane
+        return LocalPlane(pose.lon_deg, pose.lat_deg)
+
+    def _tilts(self) -> bool:
+        """Whether what the camera sees changes, by a gimbal or a drone that leans."""
+        if self.live is not None:
+            return self.live.track.tilts
+        return self._track is not None and bool(np.isfinite(self._track.pitch_deg).any())
+
     def _pose(self, frame: Frame) -> Pose:
         camera = self._camera
-        if self._track is None:
+        if self.live is not None:
+            pose = self.live.pose(frame)
+        elif self._track is None:
             assert camera is not None
             lon, lat = _known(camera.lonlat)
             pose = Pose(lon, lat, position_m=STANDING_POSITION_M)
@@ -144,7 +167,7 @@ class CameraLocator(Locator):
 
     def _with_lever(self, view: View) -> View:
         """The camera beside its antenna."""
-        if self._camera is None or self._track is None:
+        if self._camera is None or (self._track is None and self.live is None):
             return view
         mount = self._camera.mount
         heading = np.radians(view.yaw_deg - (mount.yaw_deg or 0.0))
@@ -154,7 +177,7 @@ class CameraLocator(Locator):
 
     def position(self, frame: Frame) -> tuple[float, float] | None:
         """Metres east and north of the antenna when the frame was taken; None where the track does not say."""
-        if self._track is None or frame.capture_s is None:
+        if self._track is None or self.plane is None or frame.capture_s is None:
             return None
         pose = self._track.at(frame.capture_s + self._offset_s, self._tolerance_s)
         if pose is None:
@@ -168,7 +191,16 @@ class CameraLocator(Locator):
         about: dict[str, Any] = {"camera": None if self._camera is None else self._camera.path}
         if track is not None:
             about |= {"rows": len(track), "dropped": dict(track.dropped), "yaw_from": track.yaw_from}
-        return super().describe() | about
+        found = super().describe() | about
+        if self.live is not None:
+            said = self.live.describe()
+            found |= said | {"notices": [*found["notices"], *said["notices"]]}
+        return found
+
+    def close(self) -> None:
+        """End live telemetry."""
+        if self.live is not None:
+            self.live.close()
 
 
 def beside_video(

@@ -102,7 +102,7 @@ class UdpReceiver:
                 hand(datagram, sender)
 
 
-def parse_udp(text: str) -> UdpAddress:
+def parse_udp(text: str, of: str = "points") -> UdpAddress:
     """An address as it stands on the command line; raises UsageError."""
     try:
         parts = urlsplit(text)
@@ -111,20 +111,17 @@ def parse_udp(text: str) -> UdpAddress:
     except ValueError as error:
         raise UsageError(f"{text!r} is no address ({error}); expected {FORM}") from error
     if port is None or parts.path not in ("", "/") or wish not in ({}, {"time": "arrival"}, {"time": "own"}):
-        raise UsageError(f"{text!r} is no address of points; expected {FORM}")
+        raise UsageError(f"{text!r} is no address of {of}; expected {FORM}")
     return UdpAddress(text, f"udp://{parts.netloc}", host, port, wish.get("time") != "arrival")
 
 
-def receive_on(address: UdpAddress) -> UdpReceiver:
-    """Bind the port; an address of 224. to 239. is joined as a multicast group.
+def bound(where: UdpAddress) -> socket.socket:
+    """A socket on that port; an address of 224. to 239. is joined as a multicast group.
 
     Raises:
         SourceError: the port cannot be had.
     """
-    return UdpReceiver(_bound(address.host, address.port, address.text), address.name)
-
-
-def _bound(host: str, port: int, text: str) -> socket.socket:
+    host, port, text = where.host, where.port, where.text
     try:
         family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_DGRAM)[0]
     except OSError as error:
