@@ -744,8 +744,8 @@ def _show(
 
     try:
         result = run()
-    except KeyboardInterrupt:
-        say("interrupted before the first frame")
+    except KeyboardInterrupt as stop:
+        say(str(stop) or "interrupted before the first frame")
         raise typer.Exit(130) from None
     if as_json:
         print_json({"folder": str(result.folder), **result.metrics})

@@ -61,7 +61,15 @@ def open_source(text: str, options: SourceOptions) -> Source:
 def scheme_of(text: str) -> str:
     """What stands before the colon of an address, in small letters; "" for a path."""
     match = SCHEME.match(text)
-    return match[1].lower() if match and not Path(text).exists() else ""
+    return match[1].lower() if match and not is_there(text) else ""
+
+
+def is_there(text: str) -> bool:
+    """Whether a text names a file or folder; a pipeline of GStreamer may be longer than any name of one."""
+    try:
+        return Path(text).expanduser().exists()
+    except (OSError, RuntimeError, ValueError):  # too long, ~nobody, a NUL
+        return False
 
 
 def images_of(text: str) -> list[Path]:

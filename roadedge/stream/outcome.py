@@ -8,7 +8,7 @@ from typing import Any
 
 from roadedge.atomic import write_json
 from roadedge.environment import environment
-from roadedge.errors import DataError, NonFiniteError, PartialFailureError, RoadEdgeError, RunInvalidError
+from roadedge.errors import DataError, NonFiniteError, PartialFailureError, RunInvalidError
 from roadedge.latency.drift import infer_drift
 from roadedge.latency.machine import MachineWatch
 from roadedge.latency.profile import Profile, profile_of
@@ -85,7 +85,7 @@ def conclude(
     load_ms: float,
     facts: dict[str, Any],
     machine: MachineWatch | None,
-    error: RoadEdgeError | None = None,
+    error: Exception | None = None,
 ) -> InferResult:
     """Sum up a run and write its files.
 

@@ -5,27 +5,28 @@ from __future__ import annotations
 import contextlib
 import importlib.util
 import os
-from collections.abc import Callable, Sequence
+import re
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 from roadedge.environment import masked, usable_cpus
-from roadedge.errors import OutputError, RoadEdgeError, SpecMismatchError, UsageError
+from roadedge.errors import OutputError, SpecMismatchError, UsageError
 from roadedge.latency.clock import Clock, HostClock
 from roadedge.latency.machine import MachineWatch
 from roadedge.run_folder import open_run_folder
 from roadedge.spec import ModelSpec, sha256_of
 from roadedge.stream.frame_log import FrameLog
 from roadedge.stream.joining import open_pairing
-from roadedge.stream.opening import open_source
+from roadedge.stream.opening import images_of, is_there, open_source, scheme_of
 from roadedge.stream.outcome import SAVES, InferOptions, InferResult, conclude, failure_of
 from roadedge.stream.pipeline import Pipeline
 from roadedge.stream.plan import Plan
 from roadedge.stream.sink_geojson import GeoJsonSink
 from roadedge.stream.sink_send import open_sends
 from roadedge.stream.sinks import MaskSink, OverlaySink, Sink, VideoSink
-from roadedge.stream.sources import Source
+from roadedge.stream.sources import ImageFiles, Source
 from roadedge.stream.status import StatusLine, progress_bar
 
 DEFAULT_MODEL = "roadedge-s"
@@ -69,6 +70,7 @@ def infer(options: InferOptions, tell: Tell = lambda text: None, clock: Clock | 
         )
         load_ms = (clock.now_ns() - began_ns) / 1e6
         check_second(options, runner.spec)
+        model = model_facts(options.model, runner.provenance)  # now, since nobody knows how long the file lies there
         tell(f"{runner.spec.name} on {runner.name} ({runner.device}), {runner.precision}; results go to {folder}")
         if options.backend == "onnxruntime" and runner.graph_precision.startswith("int8"):
             tell("note: ONNX Runtime computes symmetric INT8 slower than FP32; OpenVINO computes it faster")
@@ -80,6 +82,7 @@ def infer(options: InferOptions, tell: Tell = lambda text: None, clock: Clock | 
         machine = MachineWatch(clock) if options.profile else None
         watch = StatusLine(tell, machine) if live else bar
         pipeline = Pipeline(source, runner, sinks, options.plan, clock, watch, pairing, records)
+        stack.enter_context(_said_where(folder))
         error = _go(pipeline, sinks, machine)
         records.close()
         if not pipeline.run.answered and (error or pipeline.run.failures):  # there is nothing to write
@@ -88,7 +91,7 @@ def infer(options: InferOptions, tell: Tell = lambda text: None, clock: Clock | 
         facts = {
             "source": masked(options.source),
             "runner": runner.describe(),
-            "model": model_facts(options.model, runner.provenance),
+            "model": model,
             "machine_load_before": busy,
             "machine": None if machine is None else machine.to_dict(),
             "gaps": gaps_of(source, pipeline.start_ns),
@@ -114,10 +117,19 @@ def _read(options: InferOptions) -> list[Path]:
     """Files and folders that the run reads."""
     inputs = options.inputs
     named = [options.source, options.model, *inputs.trajectories, inputs.camera, inputs.telemetry]
-    return [Path(str(one).removeprefix("prior:").removeprefix("replay:")).expanduser() for one in named if one]
+    read = [path for one in named if one for path in _paths_in(str(one))]
+    if not scheme_of(options.source) and not is_there(options.source):  # a pattern
+        read += {path.parent for path in images_of(options.source)}
+    return read
 
 
-def _go(pipeline: Pipeline, sinks: list[Sink], machine: MachineWatch | None) -> RoadEdgeError | None:
+def _paths_in(argument: str) -> list[Path]:
+    """What there is of the files that an argument names, as in ortho:SCENE@TRACK?size=… and bag:PATH#topic."""
+    bare = re.sub(r"^(prior|replay|bag|ortho):", "", argument)
+    return [Path(part).expanduser() for part in {argument, bare, *re.split("[@#?]", bare)} if part and is_there(part)]
+
+
+def _go(pipeline: Pipeline, sinks: list[Sink], machine: MachineWatch | None) -> Exception | None:
     """Run; the error that broke a stream is kept, so that what came before it is finished and written."""
     try:
         with ExitStack() as stack:
@@ -126,9 +138,18 @@ def _go(pipeline: Pipeline, sinks: list[Sink], machine: MachineWatch | None) -> 
             if machine is not None:
                 stack.enter_context(machine)
             pipeline.go()
-    except RoadEdgeError as error:
+    except Exception as error:  # also one that nobody foresaw
         return error
     return None
+
+
+@contextlib.contextmanager
+def _said_where(folder: Path) -> Iterator[None]:
+    """One Ctrl-C too many, while files are finished: what there is stays, and where must be said."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(f"interrupted before all was written; what there is lies in {folder}") from None
 
 
 def gaps_of(source: Source, start_ns: int) -> list[dict[str, Any]]:
@@ -182,7 +203,11 @@ def check_second(options: InferOptions, spec: ModelSpec) -> None:
 
 
 def check_rate(source: Source, plan: Plan) -> None:
-    """Raise UsageError where a rate is given twice."""
+    """Raise UsageError where a rate is given twice, or goes not with the source."""
+    if source.delivers and (plan.rate_hz is not None or plan.realtime):
+        raise UsageError(f"{source.name} delivers frames when it has them; leave --rate out")
+    if plan.realtime and (source.rate_hz is not None or isinstance(source, ImageFiles)):
+        raise UsageError(f"--rate pts is for videos and bags, whose frames have times; {source.name} has none")
     if plan.rate_hz is not None and source.rate_hz is not None and plan.rate_hz != source.rate_hz:
         raise UsageError(
             f"the source says {source.rate_hz:g} frames a second and --rate {plan.rate_hz:g}; give one of them"

@@ -19,13 +19,17 @@ import pytest
 
 import roadedge.runners
 from roadedge.cli import main
+from roadedge.errors import UsageError
 from roadedge.imagery import read_image, read_mask, write_png
 from roadedge.latency.profile import CSV_COLUMNS
 from roadedge.preprocess import Feeds
 from roadedge.stream.outcome import InferOptions
-from roadedge.stream.session import accuracy_of, infer, model_and_source
+from roadedge.stream.plan import Plan
+from roadedge.stream.session import _read as read_by
+from roadedge.stream.session import accuracy_of, check_rate, infer, model_and_source
 from roadedge.weights import names
-from tests.stream.fakes import SPEC, FakeRunner
+from tests.latency.hand_clock import HandClock
+from tests.stream.fakes import SPEC, FakeRunner, FakeSource
 from tests.stream.test_sources import POINTS, image
 
 WITH_VIDEO = importlib.util.find_spec("av") is not None
@@ -193,6 +197,8 @@ def test_a_single_bad_file_is_one_sentence_and_leaves_no_folder(
         (["tiles", "--trajectory", "nothing"], 7),
         (["tiles", "--trajectory", "points/b.csv"], 2),
         (["synth:64x64@5", "--rate", "7"], 2),
+        (["synth:64x64@5", "--rate", "pts"], 2),
+        (["tiles", "--rate", "pts"], 2),
     ],
 )
 def test_what_cannot_be_is_said_before_any_work(arguments: list[str], code: int, tiles: Path) -> None:
@@ -208,6 +214,71 @@ def test_a_run_folder_is_not_written_over_unless_asked(tiles: Path) -> None:
     assert main(["infer", str(tiles)]) == 0
     assert main(["infer", str(tiles)]) == 0
     assert Path("runs/infer/tiles-2/metrics.json").exists()
+
+
+@pytest.mark.parametrize("source", ["out/masks/*.png", "out/*/a.png", "out/masks", "out/masks/a.png"])
+def test_a_run_folder_that_is_read_from_is_not_emptied(source: str, tiles: Path) -> None:
+    assert main(["infer", str(tiles), "-o", "out"]) == 0
+    assert main(["infer", source, "-o", "out", "--overwrite"]) == 2
+    assert len(list(Path("out/masks").iterdir())) == 3
+
+
+def test_what_an_address_of_several_files_names_is_not_emptied(tiles: Path) -> None:
+    assert main(["infer", str(tiles), "-o", "out"]) == 0
+    Path("out/scene.tif").write_bytes(b"")
+    Path("out/bag").mkdir()
+    for source in ("ortho:out/scene.tif@track.gpx?rate=10", "bag:out/bag#/camera"):
+        assert any(path.parent == Path("out") for path in read_by(InferOptions(source)))
+    assert read_by(InferOptions("gst:" + 300 * "a")) == []
+
+
+def test_a_camera_takes_no_rate_since_its_frames_come_when_they_come(here: Path) -> None:
+    class Camera(FakeSource):
+        delivers = True
+
+    for plan in (Plan(rate_hz=10.0), Plan(realtime=True)):
+        with pytest.raises(UsageError, match="leave --rate out"):
+            check_rate(Camera(HandClock(), 3), plan)
+
+
+@pytest.mark.skipif(not WITH_VIDEO, reason="PyAV, the extra video, is not installed")
+def test_an_error_that_nobody_foresaw_loses_nothing_that_was_answered(
+    here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], small_lap: None
+) -> None:
+    class Bug(FakeRunner):
+        def infer(self, feeds: Feeds, logits: bool = False) -> Feeds:
+            if len(self.feeds) == 2:
+                raise ZeroDivisionError("a bug")
+            return super().infer(feeds, logits)
+
+    monkeypatch.setattr(roadedge.runners, "open_runner", lambda *arguments: Bug())
+    assert main(["infer", "synth:64x64@20", "--policy", "all"]) == 1
+    assert "unexpected ZeroDivisionError: a bug" in capsys.readouterr().err
+    folder = Path("runs/infer/synth-64x64")
+    metrics = json.loads((folder / "metrics.json").read_text())
+    assert metrics["answered"] >= 1
+    assert "a bug" in str(metrics["verdict"])
+    assert (folder / "overlay.mp4").exists()
+
+
+def test_a_model_file_that_goes_away_during_the_run_loses_no_results(
+    tiles: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Path("model.onnx").write_bytes(b"network")
+
+    class Gone(FakeRunner):
+        def infer(self, feeds: Feeds, logits: bool = False) -> Feeds:
+            Path("model.onnx").unlink(missing_ok=True)
+            return super().infer(feeds, logits)
+
+    def opened(*arguments: Any) -> FakeRunner:
+        runner = Gone()
+        runner.provenance = {"path": "model.onnx"}
+        return runner
+
+    monkeypatch.setattr(roadedge.runners, "open_runner", opened)
+    assert main(["infer", "model.onnx", str(tiles)]) == 0
+    assert Path("runs/infer/tiles/metrics.json").exists()
 
 
 def test_a_model_that_cannot_be_opened_leaves_no_folder(tiles: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -275,6 +346,18 @@ def test_ctrl_c_writes_what_there_is_and_exits_130(
     assert len(rows(folder)) == metrics["due"] == metrics["answered"] + sum(metrics["dropped_by"].values()) > 2
     assert not any(row["dropped_by"] == "aborted" for row in rows(folder))
     assert (folder / "report.html").exists()
+
+
+def test_ctrl_c_while_the_report_is_drawn_says_where_the_rest_lies(
+    tiles: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def stopped(*arguments: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("roadedge.stream.outcome.write_report", stopped)
+    assert main(["infer", str(tiles)]) == 130
+    assert f"what there is lies in {Path('runs/infer/tiles').resolve()}" in capsys.readouterr().err
+    assert len(rows(Path("runs/infer/tiles"))) == 3
 
 
 def test_ctrl_c_while_the_model_loads_exits_130(tiles: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,7 +11,7 @@ from roadedge.errors import DataError, SourceError, UsageError
 from roadedge.imagery import write_png
 from roadedge.stream.inputs import SourceOptions, parse_centre
 from roadedge.stream.joining import open_pairing
-from roadedge.stream.opening import open_source
+from roadedge.stream.opening import open_source, scheme_of
 from roadedge.stream.pairing import pair
 from roadedge.stream.sources import output_names
 from tests.stream.fakes import SPEC
@@ -209,3 +209,8 @@ def test_a_centre_is_two_degrees(text: str) -> None:
 def test_a_centre_is_read() -> None:
     assert parse_centre("2.3522,48.8566") == (2.3522, 48.8566)
     assert parse_centre(None) is None
+
+
+def test_a_pipeline_longer_than_the_name_of_a_file_is_a_pipeline_all_the_same() -> None:
+    assert scheme_of("gst:" + "videotestsrc ! identity ! " * 30) == "gst"
+    assert scheme_of("x" * 5000) == ""
