@@ -71,8 +71,18 @@ class PixelCounts:
         """(TP + TN) / all pixels that count. High for a prediction of no road at all: not a measure of roads."""
         return self._ratio(self.tp + self.tn, self.union + self.tn)
 
+    @property
+    def background_iou(self) -> float:
+        """TN / (TN + FP + FN), the IoU of what is no road."""
+        return self._ratio(self.tn, self.tn + self.fp + self.fn)
+
+    @property
+    def miou(self) -> float:
+        """Mean of the IoU of road and of background: far above the road's own, and not to be compared with it."""
+        return (self.iou + self.background_iou) / 2
+
     def _ratio(self, part: int, whole: int) -> float:
-        return part / whole if whole else float(self.union == 0)
+        return part / whole if whole else float(self.fp == self.fn == 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +97,7 @@ class PixelScores:
     recall: float
     f1: float
     accuracy: float
+    miou: float
     counts: PixelCounts
 
     def to_dict(self) -> dict[str, object]:
@@ -100,6 +111,7 @@ class PixelScores:
             "recall": self.recall,
             "F1": self.f1,
             "accuracy": self.accuracy,
+            "mIoU_with_background": self.miou,
             "pixels": asdict(self.counts),
         }
 
@@ -180,6 +192,7 @@ def score(counts: Sequence[PixelCounts]) -> PixelScores:
         recall=whole.recall,
         f1=whole.f1,
         accuracy=whole.accuracy,
+        miou=whole.miou,
         counts=whole,
     )
 
@@ -212,8 +225,8 @@ def bootstrap_g_iou(
     parts = _by_place(places, draws, counts)
     if parts is None:
         return None
-    times = _times_drawn(len(parts), draws, seed)
-    return _interval(_drawn_iou(times, parts), level)
+    times = times_drawn(len(parts), draws, seed)
+    return percentile_interval(_drawn_iou(times, parts), level)
 
 
 @dataclass(frozen=True, slots=True)
@@ -255,10 +268,10 @@ def paired_bootstrap(
     parts = _by_place(places, draws, candidate, reference)
     if parts is None:
         return None
-    times = _times_drawn(len(parts), draws, seed)
+    times = times_drawn(len(parts), draws, seed)
     ours, theirs = _drawn_iou(times, parts[:, :2]), _drawn_iou(times, parts[:, 2:])
     ratios = np.divide(ours, theirs, out=np.ones_like(ours), where=theirs > 0)
-    return PairedIntervals(_interval(ours - theirs, level), _interval(ratios, level))
+    return PairedIntervals(percentile_interval(ours - theirs, level), percentile_interval(ratios, level))
 
 
 def iou_ratio(candidate: float, reference: float) -> float:
@@ -280,7 +293,7 @@ def _by_place(places: Sequence[Hashable], draws: int, *networks: Sequence[PixelC
     return parts if len(parts) >= 2 else None
 
 
-def _times_drawn(places: int, draws: int, seed: int) -> NDArray[np.int64]:
+def times_drawn(places: int, draws: int, seed: int) -> NDArray[np.int64]:
     """How often each place was drawn, (draws, places)."""
     drawn = np.random.default_rng(seed).integers(0, places, (draws, places))
     return np.stack([np.bincount(row, minlength=places) for row in drawn])
@@ -292,7 +305,8 @@ def _drawn_iou(times: NDArray[np.int64], parts: NDArray[np.float64]) -> NDArray[
     return iou
 
 
-def _interval(values: NDArray[np.float64], level: float) -> tuple[float, float]:
+def percentile_interval(values: NDArray[np.float64], level: float) -> tuple[float, float]:
+    """The values between which the share `level` of all lies, as much below it as above."""
     low, high = np.quantile(values, [(1 - level) / 2, (1 + level) / 2])
     return float(low), float(high)
 
