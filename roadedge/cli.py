@@ -191,6 +191,17 @@ def evaluate(
     measured: Annotated[
         bool, typer.Option("--measured-trajectories", help="The points come from real receivers: not semi-synthetic.")
     ] = False,
+    with_graph: Annotated[
+        bool, typer.Option("--graph", help="Also trace the roads, and score APLS, TOPO and junctions.")
+    ] = False,
+    apls_spacing: AplsSpacing = 50.0,
+    apls_snap: AplsSnap = 4.0,
+    apls_points: AplsPoints = 1000,
+    topo_radius: TopoRadius = 150.0,
+    topo_interval: TopoInterval = 30.0,
+    topo_hole: TopoHole = 4.0,
+    topo_origins: TopoOrigins = 20,
+    junction_tolerance: JunctionTolerance = 10.0,
     strict: Annotated[bool, typer.Option("--strict", help="Stop at a bad sample or an untrained resolution.")] = False,
     accept_rejected: AcceptRejected = False,
     output: Annotated[Path | None, typer.Option("-o", "--output", help="Run folder; default runs/eval/NAME.")] = None,
@@ -202,10 +213,15 @@ def evaluate(
     """Score a network on labelled data by the path that is deployed, with panels of the worst samples."""
     from roadedge.data.corrupt import parse_corruptions
     from roadedge.evaluation import EvalSettings, evaluate_model, print_table
+    from roadedge.metrics.graph_scores import choose_graph_scores
 
+    graph = choose_graph_scores(
+        True, True, True, apls_spacing, apls_snap, apls_points, topo_radius, topo_interval,
+        topo_hole, topo_origins, junction_tolerance, seed,
+    ) if with_graph else None  # fmt: skip
     settings = EvalSettings(
         split, inputs, parse_corruptions(corruptions or []), threshold, seed, bootstrap, panels, windows, second,
-        measured, strict,
+        measured, strict, graph,
     )  # fmt: skip
     result = evaluate_model(
         model, data, settings, backend, precision, threads, output, overwrite, not quiet, accept_rejected
@@ -261,11 +277,11 @@ def score_roads(
     from roadedge.scoring import ScoreSettings, print_scores, score_files
 
     graph = choose_graph_scores(
-        with_apls, with_topo, with_junctions, threshold, apls_spacing, apls_snap, apls_points, topo_radius,
+        with_apls, with_topo, with_junctions, apls_spacing, apls_snap, apls_points, topo_radius,
         topo_interval, topo_hole, topo_origins, junction_tolerance, seed,
     )  # fmt: skip
     buffer = None if relaxed is None else parse_buffer(relaxed, relaxed_on)
-    settings = ScoreSettings(graph, buffer, gsd, threshold, protocol, bootstrap, seed)
+    settings = ScoreSettings(graph.at(threshold), buffer, gsd, threshold, protocol, bootstrap, seed)
     result = score_files(prediction, truth, settings, output, workers, overwrite, not quiet)
     if as_json:
         print_json(result.to_dict())

@@ -45,6 +45,11 @@ def read_mask(path: str | Path) -> NDArray[np.uint8]:
     return np.ascontiguousarray(plane, np.uint8)
 
 
+def read_grey(path: str | Path) -> NDArray[Any]:
+    """Read one plane of a file as it is stored, (H, W) of any depth; raises DataError as `read_mask` does."""
+    return _decode_grey(path)
+
+
 def read_raster(path: str | Path) -> NDArray[np.uint8]:
     """Read a second modality (heat-map, LiDAR) as (H, W) uint8.
 

@@ -18,7 +18,7 @@ TIERS = (
     {"errors", "atomic", "sample", "place", "spec", "resources", "environment", "run_folder"},
     {"preprocess", "postprocess", "trajectory", "georeference", "lidar", "roadgraph", "imagery", "pictures"},
     {"models", "data", "runners", "metrics", "weights"},
-    {"training", "calibration", "export", "stream", "latency", "benchmark", "evaluation", "roadmap"},
+    {"training", "calibration", "export", "stream", "latency", "benchmark", "evaluation", "scoring", "roadmap"},
     {"predictor", "demo", "doctor"},
     {"cli"},
 )

@@ -12,9 +12,11 @@ from numpy.typing import NDArray
 from roadedge.data.corrupt import corrupt
 from roadedge.data.folder import LabelledSample
 from roadedge.evaluation.settings import EvalSettings
-from roadedge.metrics.pixel import PixelCounts, count_pixels
+from roadedge.metrics.graph_scores import GraphScores, GraphSettings, compare_graphs
+from roadedge.metrics.pixel import IGNORED, ROAD, PixelCounts, count_pixels
 from roadedge.postprocess import postprocess
 from roadedge.preprocess import Feeds, OutsideBandWarning, preprocess
+from roadedge.roadgraph import trace
 from roadedge.runners.base import Runner
 from roadedge.sample import RoadMask, Sample
 from roadedge.spec import ModelSpec
@@ -53,6 +55,20 @@ def fed_as_asked(item: LabelledSample, spec: ModelSpec, settings: EvalSettings) 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", OutsideBandWarning)  # said once for the whole set, with a count
         return sample, preprocess(sample, spec, settings.strict)
+
+
+def judge_graph(judged: Judged, settings: GraphSettings) -> GraphScores:
+    """Trace the roads of a sample and of its label, and compare them, in metres where the sample says its GSD.
+
+    What the network says on ignored pixels is taken out before.
+
+    Raises:
+        MissingExtraError: scikit-image or SciPy is not installed (extra `graph`).
+    """
+    truth, gsd_m = judged.truth, judged.sample.gsd_m
+    said = np.where(truth == IGNORED, np.uint8(0), judged.mask.probability)
+    proposal = trace(said, settings.tracing, gsd_m)
+    return compare_graphs(trace(truth == ROAD, settings.tracing, gsd_m), proposal, settings)
 
 
 def only_fed(sample: Sample, fed: tuple[str, ...]) -> Sample:

@@ -13,6 +13,7 @@ from roadedge.atomic import write_json, write_text
 from roadedge.errors import PartialFailureError
 from roadedge.evaluation.settings import EvalSettings
 from roadedge.evaluation.sources import SEMI_SYNTHETIC
+from roadedge.metrics.graph_scores import GraphScores, GraphSummary, summarize_graphs
 from roadedge.metrics.pixel import EMPTY_RULE, PixelCounts, PixelScores, bootstrap_g_iou, score
 
 SCHEMA_VERSION = 1
@@ -22,6 +23,8 @@ CSV_COLUMNS = (
     "set", "id", "place", "data", "iou", "precision", "recall", "f1", "tp", "fp", "fn", "tn", "ignored",
     "points", "second", "gsd_m", "height", "width",
 )  # fmt: skip
+GRAPH_COLUMNS = ("apls", "topo_precision", "topo_recall", "topo_f1", "junction_precision", "junction_recall",
+                 "junction_f1", "true_length", "proposed_length", "unit")  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +41,7 @@ class SampleRow:
     points: int | None
     gsd_m: float | None
     size: tuple[int, int]
+    graph: GraphScores | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """As the columns of samples.csv."""
@@ -46,7 +50,17 @@ class SampleRow:
             self.set, self.id, self.place, self.data, c.iou, c.precision, c.recall, c.f1, c.tp, c.fp, c.fn, c.tn,
             c.ignored, self.points, self.second, self.gsd_m, *self.size,
         )  # fmt: skip
-        return dict(zip(CSV_COLUMNS, values, strict=True))
+        return dict(zip(CSV_COLUMNS, values, strict=True)) | self._graph_columns()
+
+    def _graph_columns(self) -> dict[str, Any]:
+        graph = self.graph
+        if graph is None:
+            return {}
+        shares: list[float | None] = [None if graph.apls is None else graph.apls.apls]
+        for matches in (None if graph.topo is None else graph.topo.matches, graph.junctions):
+            shares += [None] * 3 if matches is None else [matches.precision, matches.recall, matches.f1]
+        values = (*shares, graph.true_length, graph.proposed_length, graph.unit)
+        return dict(zip(GRAPH_COLUMNS, values, strict=True))
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,11 +82,14 @@ class SetScores:
     interval: tuple[float, float] | None
     data: str
     why: str
+    graph: GraphSummary | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """As plain JSON values."""
+        graph = {} if self.graph is None else {"graph": self.graph.to_dict()}
         return {
             **self.scores.to_dict(),
+            **graph,
             "places": self.places,
             "G_IoU_interval_95": list(self.interval) if self.interval else None,
             "data": self.data,
@@ -94,6 +111,7 @@ class EvalResult:
     environment: dict[str, Any]
     complete: bool = True
     output: Path | None = None
+    graph_lines: tuple[str, ...] = ()  # what the graph scores hang on, to be printed
 
     def check_complete(self) -> None:
         """Raise PartialFailureError where samples failed, since their set is then another one than that asked for."""
@@ -129,14 +147,17 @@ def score_rows(name: str, rows: Sequence[SampleRow], data: str, why: str, settin
     """
     counts, places = [r.counts for r in rows], [(r.set, r.place) for r in rows]
     interval = bootstrap_g_iou(counts, places, settings.bootstrap, settings.seed) if settings.bootstrap else None
-    return SetScores(name, score(counts), len(set(places)), interval, data, why)
+    graphs = [r.graph for r in rows if r.graph is not None]
+    summary = summarize_graphs(graphs, places, settings.bootstrap, settings.seed) if graphs else None
+    return SetScores(name, score(counts), len(set(places)), interval, data, why, summary)
 
 
 def write_result(result: EvalResult, folder: Path) -> None:
     """Write `metrics.json` and `samples.csv` into `folder`; raises OutputError."""
     write_json(folder / "metrics.json", result.to_dict())
     text = io.StringIO()
-    writer = csv.DictWriter(text, CSV_COLUMNS, lineterminator="\n")
+    columns = CSV_COLUMNS if result.settings["graph"] is None else (*CSV_COLUMNS, *GRAPH_COLUMNS)
+    writer = csv.DictWriter(text, columns, lineterminator="\n")
     writer.writeheader()
     writer.writerows(row.to_dict() for row in result.rows)
     write_text(folder / "samples.csv", text.getvalue())
@@ -158,8 +179,29 @@ def print_table(result: EvalResult) -> None:
     if not console.is_terminal:
         console = Console(highlight=False, width=TABLE_WIDTH)
     console.print(table)
+    if result.pooled.graph is not None:
+        console.print(_graph_table(result))
     for line in footer(result):
         console.print(line, soft_wrap=True, markup=False)
+
+
+def _graph_table(result: EvalResult) -> Any:
+    from rich.table import Table
+
+    table = Table(title="road graphs", title_justify="left", title_style="bold")
+    table.add_column("set", no_wrap=True)
+    for name in ("APLS", "95 %", "TOPO F1", "95 %", "P", "R", "junction F1", "95 %", "P", "R"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for one in (*result.sets, *([result.pooled] if len(result.sets) > 1 else [])):
+        graph = one.graph
+        if graph is None:
+            continue
+        cells = [_percent(graph.apls), _between(graph.apls_interval)]
+        for matches, interval in ((graph.topo, graph.topo_interval), (graph.junctions, graph.junctions_interval)):
+            shares = (None,) * 3 if matches is None else (matches.f1, matches.precision, matches.recall)
+            cells += [_percent(shares[0]), _between(interval), *map(_percent, shares[1:])]
+        table.add_row(one.name, *cells, end_section=one is result.sets[-1])
+    return table
 
 
 def headline(result: EvalResult) -> str:
@@ -179,12 +221,19 @@ def footer(result: EvalResult) -> list[str]:
     if draws:
         lines.append(f"{INTERVAL_RULE}, {draws} draws, seed {result.settings['seed']}")
     lines.append(f"values in per cent; {EMPTY_RULE}; pixels of 128 left out; no test-time augmentation")
+    lines += result.graph_lines
     return lines + list(result.notes)
+
+
+def _percent(value: float | None) -> str:
+    return "–" if value is None else f"{100 * value:.2f}"
+
+
+def _between(interval: tuple[float, float] | None) -> str:
+    return "–" if interval is None else f"{100 * interval[0]:.1f}–{100 * interval[1]:.1f}"
 
 
 def _cells(one: SetScores) -> list[str]:
     s = one.scores
-    interval = f"{100 * one.interval[0]:.1f}–{100 * one.interval[1]:.1f}" if one.interval else "–"
-    shares = (s.a_iou, s.a_iou_batch8, s.precision, s.recall, s.f1)
-    figures = [f"{100 * v:.2f}" for v in shares]
-    return [one.name, str(s.samples), str(one.places), f"{100 * s.g_iou:.2f}", interval, *figures, one.data]
+    figures = [_percent(value) for value in (s.a_iou, s.a_iou_batch8, s.precision, s.recall, s.f1)]
+    return [one.name, str(s.samples), str(one.places), _percent(s.g_iou), _between(one.interval), *figures, one.data]

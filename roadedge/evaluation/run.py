@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Any
 
 from roadedge.environment import environment
 from roadedge.errors import DataError
-from roadedge.evaluation.judge import Judged, judge
+from roadedge.evaluation.judge import Judged, judge, judge_graph
 from roadedge.evaluation.panels import contact_sheet, draw_panel, write_panel
 from roadedge.evaluation.report import EvalResult, Failure, SampleRow, SetScores, score_rows, write_result
 from roadedge.evaluation.settings import EvalSettings
@@ -93,6 +94,9 @@ def evaluate(
     """
     spec = runner.spec
     settings.fed(spec)
+    if settings.graph is not None:
+        threshold = spec.threshold if settings.threshold is None else settings.threshold
+        settings = dataclasses.replace(settings, graph=settings.graph.at(threshold))
     sources = open_sources(roots, spec, settings)
     rows: list[SampleRow] = []
     failures: list[Failure] = []
@@ -100,7 +104,7 @@ def evaluate(
     try:
         for source, index in _tracked(sources, progress):
             try:
-                rows.append(_row(source, index, judge(source.readers[index](), runner, settings)))
+                rows.append(_row(source, index, judge(source.readers[index](), runner, settings), settings))
             except DataError as error:
                 if settings.strict:
                     raise
@@ -123,6 +127,7 @@ def evaluate(
         environment=environment(),
         complete=interruption is None,
         output=output,
+        graph_lines=() if settings.graph is None else tuple(settings.graph.lines(_units(rows))),
     )
     if output is not None:
         write_result(result, output)
@@ -162,13 +167,13 @@ def _tracked(sources: Sequence[Source], progress: bool) -> Iterator[tuple[Source
     yield from track(items, "evaluating", console=Console(stderr=True), transient=True)
 
 
-def _row(source: Source, index: int, judged: Judged) -> SampleRow:
+def _row(source: Source, index: int, judged: Judged, settings: EvalSettings) -> SampleRow:
     sample = judged.sample
     second = "" if sample.second is None else "points" if sample.has_points else "raster"
     points = len(sample.second) if sample.second is not None and sample.has_points else None
     return SampleRow(
         source.name, index, source.ids[index], source.places[index], source.data, judged.counts, second, points,
-        sample.gsd_m, sample.size,
+        sample.gsd_m, sample.size, None if settings.graph is None else judge_graph(judged, settings.graph),
     )  # fmt: skip
 
 
@@ -184,6 +189,11 @@ def _score_sets(
     data = SEMI_SYNTHETIC if simulated else sets[0].data
     why = f"because of {', '.join(simulated)}" if simulated else ""
     return tuple(sets), score_rows("pooled", rows, data, why, settings)
+
+
+def _units(rows: Sequence[SampleRow]) -> str:
+    """Of the distances of graph scores."""
+    return " or ".join(sorted({row.graph.unit for row in rows if row.graph is not None}))
 
 
 def _notes(rows: Sequence[SampleRow], spec: ModelSpec) -> list[str]:
@@ -206,6 +216,11 @@ def _notes(rows: Sequence[SampleRow], spec: ModelSpec) -> list[str]:
     unknown = sum(r.gsd_m is None for r in rows)
     if unknown:
         notes.append(f"{unknown} of {len(rows)} samples do not say their metres per pixel and were fed as they are")
+    empty = sum(r.graph.both_empty for r in rows if r.graph is not None)
+    if empty:
+        notes.append(f"{empty} of {len(rows)} samples have no road graph on either side, which scores 1 by rule")
+    if unknown and rows[0].graph is not None:
+        notes.append(f"distances of graph scores are pixels in {unknown} of {len(rows)} samples")
     if spec.licence:
         notes.append(f"licence of the weights: {spec.licence}")
     return notes

@@ -7,6 +7,7 @@ from typing import Any
 
 from roadedge.data.corrupt import CHANGES, Corruption
 from roadedge.errors import UnknownNameError, UsageError
+from roadedge.metrics.graph_scores import GraphSettings
 from roadedge.spec import ModelSpec
 
 INPUTS = ("both", "image", "trajectory")
@@ -19,6 +20,7 @@ class EvalSettings:
     `split` is train, val or all. `inputs` says what is fed: both, or one of the two, the other one blank. `seed` is
     that of corruptions and bootstrap. `second` names the raster folder of a LiDAR network. `measured_trajectories`
     declares that the points were measured by real receivers, so that the scores need not be called semi-synthetic.
+    `graph` asks for scores of the road graphs too, which are traced at the threshold of the masks.
     """
 
     split: str = "val"
@@ -32,6 +34,7 @@ class EvalSettings:
     second: str | None = None
     measured_trajectories: bool = False
     strict: bool = False
+    graph: GraphSettings | None = None
 
     def __post_init__(self) -> None:
         if self.inputs not in INPUTS:
@@ -74,4 +77,5 @@ class EvalSettings:
             "second": self.second,
             "measured_trajectories": self.measured_trajectories,
             "test_time_augmentation": None,
+            "graph": None if self.graph is None else self.graph.to_dict(),
         }

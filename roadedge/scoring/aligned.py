@@ -1,0 +1,193 @@
+"""A prediction and a truth, each a raster or a graph → both on one grid and in one plane, or a sentence why not."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from roadedge.errors import SpecMismatchError
+from roadedge.metrics.relaxed import centre_lines
+from roadedge.place import Place
+from roadedge.roadgraph import RoadGraph, trace
+from roadedge.roadgraph.drawing import draw
+from roadedge.roadgraph.graph import PIXEL, measure
+from roadedge.roadgraph.trace import TraceOptions
+from roadedge.scoring.clipping import clip
+from roadedge.scoring.layers import Layer
+from roadedge.trajectory.plane import LocalPlane
+
+LARGEST_GRID = 20_000  # pixels a side of a grid that is made for graphs
+Ground = tuple[Place, LocalPlane]
+_APART_PX = 0.5  # how far the corners of two rasters may lie from each other
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Side:
+    """What was predicted, or what is true.
+
+    `area` (H, W) bool is None where lines do not say how wide their roads are. `graph` makes the road graph, or gives
+    the one that was read (`drawn`).
+    """
+
+    area: NDArray[np.bool_] | None
+    graph: Callable[[], RoadGraph]
+    drawn: bool
+
+    def lines(self, size: tuple[int, int]) -> NDArray[np.bool_]:
+        """(H, W) bool centre lines: the skeleton of a mask, without cleaning, or the lines of a graph."""
+        if self.drawn or self.area is None:
+            return draw(self.graph(), size)
+        return centre_lines(self.area)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Aligned:
+    """Both sides in one place. `size` (H, W) is None where nobody knows a grid; `ignored` (H, W) bool or None."""
+
+    gsd_m: float | None
+    size: tuple[int, int] | None
+    predicted: Side
+    truth: Side
+    ignored: NDArray[np.bool_] | None = None
+    notes: tuple[str, ...] = ()
+
+
+def align(prediction: Layer, truth: Layer, gsd_m: float | None, threshold: float, tracing: TraceOptions) -> Aligned:
+    """Bring two layers together.
+
+    Pixels that the truth ignores are taken out of the prediction before roads are traced in it.
+
+    Raises:
+        SpecMismatchError: other sizes, other ground, or coordinates that nothing brings together.
+    """
+    notes = tuple(dict.fromkeys((*prediction.notes, *truth.notes)))
+    if prediction.size is None and truth.size is None:
+        return _graphs(prediction, truth, gsd_m, notes)
+    size, ground = _grid(prediction, truth)
+    gsd_m = gsd_m or (None if ground is None else ground[0].gsd_m(size)) or _gsd_of(prediction, truth)
+    sides = []
+    for layer in (prediction, truth):
+        if layer.road is not None:
+            road = (
+                layer.road if truth.ignored is None else np.where(truth.ignored, layer.road.dtype.type(0), layer.road)
+            )
+            sides.append(Side(road_of(road, threshold), _tracer(road, tracing, gsd_m), drawn=False))
+        else:
+            sides.append(_side(_in_pixels(layer, ground, size, gsd_m), size))
+            if sides[-1].area is None:
+                notes += (f"the lines of {layer.name} have no widths: areas are not compared",)
+    return Aligned(gsd_m, size, sides[0], sides[1], truth.ignored, notes)
+
+
+def road_of(road: NDArray[Any], threshold: float) -> NDArray[np.bool_]:
+    """(H, W) bool of a mask, or of a probability of uint8 or floats."""
+    if road.dtype == np.bool_:
+        return road
+    return np.asarray(road >= threshold * (255.0 if road.dtype == np.uint8 else 1.0), np.bool_)
+
+
+def _grid(prediction: Layer, truth: Layer) -> tuple[tuple[int, int], Ground | None]:
+    """Size of the rasters, and where they lie on which plane, where one of them says so."""
+    known = [layer for layer in (prediction, truth) if layer.size is not None]
+    sizes = [layer.size for layer in known]
+    if len(set(sizes)) > 1:
+        (h, w), (height, width) = sizes  # type: ignore[misc]
+        raise SpecMismatchError(
+            f"the prediction {prediction.name} is {h} x {w} pixels and the truth {truth.name} {height} x {width}; "
+            "bring the probability to the grid of the truth first"
+        )
+    size = known[0].size
+    assert size is not None
+    rasters = [layer.place for layer in known if layer.place is not None]
+    if not rasters:
+        return size, None
+    plane = LocalPlane(*rasters[0].centre())
+    places = [raster.on(plane) for raster in rasters]
+    if len(places) > 1:
+        _check_same_ground(places, size, prediction.name, truth.name)
+    return size, (places[0], plane)
+
+
+def _check_same_ground(places: list[Place], size: tuple[int, int], own: str, other: str) -> None:
+    height, width = size
+    corners = np.array([(0.0, 0.0), (width, 0.0), (0.0, height), (width, height)])
+    apart = np.linalg.norm(places[0].to_image(places[1].to_ground(corners)) - corners, axis=1).max()
+    if apart > _APART_PX:
+        raise SpecMismatchError(
+            f"{own} and {other} lie {apart:.1f} pixels apart by their georeference; warp one to the grid of the other"
+        )
+
+
+def _in_pixels(layer: Layer, ground: Ground | None, size: tuple[int, int], gsd_m: float | None) -> RoadGraph:
+    """The graph of a layer on the grid of the other one, what lies beyond it cut off."""
+    graph = layer.graph
+    assert graph is not None
+    if graph.crs != PIXEL:
+        if ground is None:
+            raise SpecMismatchError(
+                f"{layer.name} lies in {graph.crs!r} and the mask does not say where it lies; "
+                "give a GeoTIFF, or lines in pixels"
+            )
+        place, plane = ground
+        graph = graph.to_lonlat().moved(lambda xy: place.to_image(plane.from_lonlat(xy)), PIXEL)
+    return clip(_in_unit(graph, gsd_m), size)
+
+
+def _graphs(prediction: Layer, truth: Layer, gsd_m: float | None, notes: tuple[str, ...]) -> Aligned:
+    own, other = prediction.graph, truth.graph
+    assert own is not None
+    assert other is not None
+    if (own.crs == PIXEL) != (other.crs == PIXEL):
+        raise SpecMismatchError(
+            f"{prediction.name} lies in {own.crs!r} and {truth.name} in {other.crs!r}; bring both to one, by to_ground "
+            "and to_lonlat"
+        )
+    if own.crs == PIXEL:
+        gsd_m = gsd_m or _gsd_of(prediction, truth)
+        own, other = _in_unit(own, gsd_m), _in_unit(other, gsd_m)
+        size = _extent(own, other)
+        return Aligned(gsd_m, size, _side(own, size), _side(other, size), None, notes)
+    if own.crs != other.crs:
+        own, other = own.to_lonlat(), other.to_lonlat()
+    return Aligned(None, None, _side(own, None), _side(other, None), None, notes)
+
+
+def _side(graph: RoadGraph, size: tuple[int, int] | None) -> Side:
+    known = size is not None and bool(np.isfinite(graph.width).all())
+    return Side(draw(graph, size, None) if known and size is not None else None, lambda: graph, drawn=True)
+
+
+def _extent(*graphs: RoadGraph) -> tuple[int, int] | None:
+    """The grid that graphs in pixels reach over; None where it would be too large, or they are empty."""
+    lines = [line for graph in graphs for line in graph.lines]
+    if not lines:
+        return None
+    every = np.concatenate(lines)
+    width, height = np.ceil(every.max(axis=0)).astype(int) + 1
+    inside = every.min() >= 0 and max(height, width) <= LARGEST_GRID
+    return (int(height), int(width)) if inside else None
+
+
+def _gsd_of(*layers: Layer) -> float | None:
+    """Metres per pixel of a graph in pixels whose lengths are metres."""
+    for layer in layers:
+        graph = layer.graph
+        if graph is not None and graph.crs == PIXEL and graph.unit == "m":
+            drawn = float(measure(graph.lines).sum())
+            if drawn > 0:
+                return graph.total_length / drawn
+    return None
+
+
+def _in_unit(graph: RoadGraph, gsd_m: float | None) -> RoadGraph:
+    if gsd_m is None or graph.unit == "m":
+        return graph
+    return replace(graph, length=graph.length * gsd_m, width=graph.width * gsd_m, unit="m")
+
+
+def _tracer(road: NDArray[Any], tracing: TraceOptions, gsd_m: float | None) -> Callable[[], RoadGraph]:
+    return lambda: trace(road, tracing, gsd_m)

@@ -1,0 +1,115 @@
+"""Two files, folders or tables → pairs of things to be compared, and what has no partner."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from roadedge.errors import DataError, UsageError
+from roadedge.roadgraph.wkt_csv import read_wkt_csv
+from roadedge.scoring.layers import EXPECTED, SUFFIXES, TABLE_SUFFIX, LayerFile
+
+NAMED = 3  # examples in a sentence
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """A tile: what was predicted and what is true."""
+
+    name: str
+    prediction: LayerFile
+    truth: LayerFile
+
+
+@dataclass(frozen=True, slots=True)
+class Pairs:
+    """All tiles in the order of their names; names of truths without a prediction and of predictions without a truth.
+
+    `together` says that one file was given for each side.
+    """
+
+    found: tuple[Pair, ...]
+    unpredicted: tuple[str, ...] = ()
+    untrue: tuple[str, ...] = ()
+    together: bool = False
+
+    def lines(self) -> list[str]:
+        """A sentence for each kind of what has no partner."""
+        said = []
+        if self.unpredicted:
+            said.append(f"{_tiles(self.unpredicted)} of the truth without a prediction: {some(self.unpredicted)}")
+        if self.untrue:
+            said.append(f"{_tiles(self.untrue)} predicted without a truth: {some(self.untrue)}; left out")
+        return said
+
+
+def pair(prediction: Path, truth: Path) -> Pairs:
+    """Pair a file with a file, or the files of a folder, or images of a CSV, by their names without suffix.
+
+    Raises:
+        DataError: one is missing or of another kind, two files of one name, or no name on both sides.
+        UsageError: one file with many things.
+    """
+    own, theirs = files_of(prediction), files_of(truth)
+    single = [not path.is_dir() and path.suffix.lower() != TABLE_SUFFIX for path in (prediction, truth)]
+    if any(single):
+        if len(own) == len(theirs) == 1:
+            ((name, one),), (other,) = own.items(), theirs.values()
+            return Pairs((Pair(name, one, other),), together=True)
+        many, one_file = (truth, prediction) if single[0] else (prediction, truth)
+        count = max(len(own), len(theirs))
+        raise UsageError(f"{many} holds {count} tiles and {one_file} is one; give two files, or two folders or tables")
+    common = [name for name in own if name in theirs]
+    if not common:
+        raise DataError(
+            f"{prediction} and {truth} have no name in common, such as {some(list(own))} against {some(list(theirs))}; "
+            "tiles are paired by their names without suffix"
+        )
+    found = tuple(Pair(name, own[name], theirs[name]) for name in common)
+    return Pairs(found, tuple(n for n in theirs if n not in own), tuple(n for n in own if n not in theirs))
+
+
+def files_of(path: Path) -> dict[str, LayerFile]:
+    """What can be scored at a path, by name.
+
+    Raises:
+        DataError: nothing, another kind of file, or two files of one name.
+    """
+    if path.is_dir():
+        return _of_folder(path)
+    if not path.exists():
+        raise DataError(f"there is no {path}; expected {EXPECTED}, or a folder of such files")
+    if path.suffix.lower() not in SUFFIXES:
+        raise DataError(f"{path} is of no kind that can be scored; expected {EXPECTED}")
+    if path.suffix.lower() == TABLE_SUFFIX:
+        found = {name: LayerFile(path, name) for name in sorted(read_wkt_csv(path))}
+        if not found:
+            raise DataError(f"{path} names no image")
+        return found
+    return {path.stem: LayerFile(path)}
+
+
+def _of_folder(folder: Path) -> dict[str, LayerFile]:
+    kinds = [suffix for suffix in SUFFIXES if suffix not in (TABLE_SUFFIX, ".json")]  # which hold other things too
+    found: dict[str, LayerFile] = {}
+    for path in sorted(folder.iterdir()):
+        if path.suffix.lower() not in kinds or path.name.startswith(".") or not path.is_file():
+            continue
+        if path.stem in found:
+            raise DataError(f"{folder} holds {found[path.stem].path.name} and {path.name}; leave one file of that name")
+        found[path.stem] = LayerFile(path)
+    if not found:
+        inner = [name for name in ("mask", "masks") if (folder / name).is_dir()]
+        hint = f"; did you mean {folder / inner[0]}?" if inner else ""
+        raise DataError(f"{folder} holds no file that can be scored, expected {EXPECTED}{hint}")
+    return found
+
+
+def _tiles(names: Sequence[str]) -> str:
+    return f"{len(names)} tile{'s' * (len(names) > 1)}"
+
+
+def some(names: Sequence[str]) -> str:
+    """The first few names."""
+    return ", ".join(names[:NAMED]) + (", …" if len(names) > NAMED else "")
