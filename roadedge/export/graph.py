@@ -47,12 +47,14 @@ def write_graph(
 
     Raises:
         MissingExtraError: onnx or onnxsim is not installed.
-        ExportError: the graph cannot be written in this opset, or is not valid.
+        ExportError: the graph cannot be written in this opset or without a size, or is not valid.
     """
     try:
         import onnx
     except ImportError as error:
         raise MissingExtraError("onnx", "export", "writing ONNX") from error
+    if size is None and any(getattr(module, "fixed_size", False) for module in network.modules()):
+        raise ExportError(f"{network.spec.name} cannot be written as a graph of any size; export one for each size")
     names = list(network.spec.inputs)
     height, width = size or (TRACE_SIZE, TRACE_SIZE)
     planes = tuple(torch.zeros(batch or 1, height, width, 3 if n == "image" else 1, dtype=torch.uint8) for n in names)

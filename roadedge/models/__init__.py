@@ -25,11 +25,23 @@ def _cmipnet(spec: ModelSpec) -> RoadNet:
     return CMIPNet(spec)
 
 
+def _segnext(spec: ModelSpec) -> RoadNet:
+    from roadedge.models.segnext import segnext
+
+    return segnext(spec)
+
+
 MODELS: dict[str, Callable[[ModelSpec], RoadNet]] = {
     "roadedge-n": _roadedge,
     "roadedge-s": _roadedge,
     "roadedge-m": _roadedge,
     "cmipnet": _cmipnet,
+    "segnext-t": _segnext,
+    "segnext-s": _segnext,
+    "segnext-b": _segnext,
+    "d-segnext-t": _segnext,
+    "d-segnext-s": _segnext,
+    "d-segnext-b": _segnext,
 }
 
 

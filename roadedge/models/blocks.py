@@ -34,6 +34,7 @@ class RoadNet(nn.Module):
     def deployed(self) -> RoadNet:
         """An equal network in eval mode for export: decisions that depend on weights made, batch-norms folded."""
         network = copy.deepcopy(self).eval()
+        freeze(network)
         fold_batch_norms(network)
         return network
 
@@ -47,6 +48,10 @@ class RoadNet(nn.Module):
 
     def settle(self) -> None:
         """Bring what is derived from weights up to date after they were averaged; most networks have nothing such."""
+
+
+class Whole(nn.Module):
+    """Stays one module when a network is traced with torch.fx: what it does depends on the size of its input."""
 
 
 class Normalise(nn.Module):
@@ -96,6 +101,7 @@ def folded(conv: nn.Conv2d, norm: nn.BatchNorm2d, keep: slice = slice(None)) -> 
     weight = conv.weight[keep] * scale[:, None, None, None]
     before = 0.0 if conv.bias is None else conv.bias[keep]
     bias = (before - norm.running_mean[keep]) * scale + norm.bias[keep]
+    assert conv.groups == 1 or keep == slice(None), "channels of a grouped convolution are not left out"
     out = nn.Conv2d(
         conv.in_channels,
         weight.shape[0],
@@ -103,18 +109,68 @@ def folded(conv: nn.Conv2d, norm: nn.BatchNorm2d, keep: slice = slice(None)) -> 
         conv.stride,  # type: ignore[arg-type]
         conv.padding,  # type: ignore[arg-type]
         conv.dilation,  # type: ignore[arg-type]
+        conv.groups,
     )
     out.weight, out.bias = nn.Parameter(weight.detach().clone()), nn.Parameter(bias.detach().clone())
     return out
 
 
+def folded_transposed(conv: nn.ConvTranspose2d, norm: nn.BatchNorm2d) -> nn.ConvTranspose2d:
+    """As `folded`, for a transposed convolution."""
+    scale, shift = scale_and_shift(norm)
+    out = copy.deepcopy(conv)
+    out.weight = nn.Parameter(conv.weight.detach() * scale[None, :, None, None])
+    out.bias = nn.Parameter(shift if conv.bias is None else conv.bias.detach() * scale + shift)
+    return out
+
+
+def scale_and_shift(norm: nn.BatchNorm2d) -> tuple[Tensor, Tensor]:
+    """What a batch-norm is in eval mode: x * scale + shift per channel."""
+    assert norm.running_mean is not None
+    assert norm.running_var is not None
+    scale = norm.weight.detach() / torch.sqrt(norm.running_var + norm.eps)
+    return scale, norm.bias.detach() - norm.running_mean * scale
+
+
 def fold_batch_norms(network: nn.Module) -> None:
-    """Fold, in place, each batch-norm that directly follows a convolution in an `nn.Sequential`."""
+    """Fold, in place, each batch-norm that directly follows a convolution.
+
+    That is the next one in an `nn.Sequential`, and `bn1` after `conv1` in a block with torchvision's names.
+    """
     for module in list(network.modules()):
-        if not isinstance(module, nn.Sequential):
-            continue
-        parts = list(module.named_children())
-        for (name, conv), (after, norm) in itertools.pairwise(parts):
-            if isinstance(conv, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d) and conv.groups == 1:
+        for (name, conv), (after, norm) in _pairs(module):
+            if not isinstance(norm, nn.BatchNorm2d):
+                continue
+            if isinstance(conv, nn.Conv2d):
                 module._modules[name] = folded(conv, norm)
-                module._modules[after] = nn.Identity()
+            elif isinstance(conv, nn.ConvTranspose2d) and conv.groups == 1:
+                module._modules[name] = folded_transposed(conv, norm)
+            else:
+                continue
+            module._modules[after] = nn.Identity()
+
+
+def _pairs(module: nn.Module) -> list[tuple[tuple[str, nn.Module], tuple[str, nn.Module]]]:
+    parts = list(module.named_children())
+    if isinstance(module, nn.Sequential):
+        return list(itertools.pairwise(parts))
+    by_name = dict(parts)
+    names = ((name, f"bn{name.removeprefix('conv')}") for name in by_name if name.startswith("conv"))
+    return [((name, by_name[name]), (norm, by_name[norm])) for name, norm in names if norm in by_name]
+
+
+class Freezable(nn.Module):
+    """A part with a leaner form in eval mode that computes the same."""
+
+    def frozen(self) -> nn.Module:
+        """That form, with weights of its own."""
+        raise NotImplementedError
+
+
+def freeze(module: nn.Module) -> None:
+    """Replace, in place, each part that is `Freezable`."""
+    for name, child in list(module.named_children()):
+        if isinstance(child, Freezable):
+            module._modules[name] = child.frozen()
+        else:
+            freeze(child)

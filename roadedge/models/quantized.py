@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from torch import Tensor, fx, nn
 
 from roadedge.errors import UsageError
-from roadedge.models.blocks import Normalise, RoadNet
+from roadedge.models.blocks import Normalise, RoadNet, Whole
 from roadedge.models.fake_quant import Observer, QuantConv2d, QuantConvTranspose2d, QuantPoint, Scale
 from roadedge.models.placement import FlowStep, place, weight_of
 from roadedge.spec import ModelSpec
@@ -179,11 +179,11 @@ def _scale_name(group: int) -> str:
 
 
 class _Tracer(fx.Tracer):
-    """Keeps the normalisation whole, so that it can be told from the network when that is halved."""
+    """Keeps whole what depends on sizes, and the normalisation, which must be told from a network that is halved."""
 
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
-        """Torch's own modules and the normalisation."""
-        return isinstance(m, Normalise) or super().is_leaf_module(m, module_qualified_name)
+        """Torch's own modules and those."""
+        return isinstance(m, Normalise | Whole) or super().is_leaf_module(m, module_qualified_name)
 
 
 def _without_identities(network: nn.Module, graph: fx.Graph) -> fx.Graph:

@@ -5,7 +5,15 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from roadedge.models import MODELS
 from roadedge.models.blocks import RoadNet
+
+# Networks that differ from a smaller one of their family by numbers alone; their own tests count them.
+LARGER = {"segnext-s", "segnext-b", "d-segnext-s", "d-segnext-b"}
+# Networks of fusions and baselines whose own tests take them at a fraction of their width.
+LARGER |= {name for name in MODELS if name.startswith(("linknet34", "dlinknet34", "resunet", "unet", "deeplab"))}
+LARGER -= {"dlinknet34-slim", "dlinknet34-late-slim"}
+FAMILIES = sorted(set(MODELS) - LARGER)
 
 
 def random_feeds(network: RoadNet, height: int, width: int, batch: int = 2) -> dict[str, Tensor]:
