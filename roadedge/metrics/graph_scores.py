@@ -43,7 +43,9 @@ class GraphSettings:
             raise UsageError(f"the tolerance of junctions must be zero or more, got {self.junction_tolerance}")
 
     def at(self, threshold: float) -> GraphSettings:
-        """The same with roads traced from this probability on; a lower `low_threshold` stays, a higher one falls."""
+        """The same with roads traced from this probability on; a higher `low_threshold` falls to it; raises UsageError."""
+        if not 0 < threshold < 1:
+            raise UsageError(f"the threshold must lie between 0 and 1, got {threshold:g}")
         low = min(threshold, self.tracing.low_threshold)
         return replace(self, tracing=replace(self.tracing, threshold=threshold, low_threshold=low))
 
