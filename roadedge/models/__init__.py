@@ -19,6 +19,29 @@ def _roadedge(spec: ModelSpec) -> RoadNet:
     return RoadEdgeNet(spec, SIZES[spec.name])
 
 
+def _baseline(spec: ModelSpec) -> RoadNet:
+    from roadedge.models import linknet, unet
+    from roadedge.models.streams import EarlyFusion, LateFusion, Stream
+
+    name, width = _width(spec.name)
+    late = name.endswith("-late")
+    name = name.removesuffix("-late")
+
+    def make(inputs: tuple[str, ...]) -> Stream:
+        if name in linknet.LAYOUTS:
+            layout = dataclasses.replace(linknet.LAYOUTS[name], width=width)
+            return linknet.LinkStream(inputs, layout, raster_bias=late)
+        return unet.UStream(inputs, dataclasses.replace(unet.LAYOUTS[name], width=width))
+
+    return LateFusion(spec, make) if late else EarlyFusion(spec, make)
+
+
+def _deeplab(spec: ModelSpec) -> RoadNet:
+    from roadedge.models.deeplab import DeepLab
+
+    return DeepLab(spec)
+
+
 def _cmipnet(spec: ModelSpec) -> RoadNet:
     from roadedge.models.cmipnet import CMIPNet
 
@@ -31,17 +54,47 @@ def _segnext(spec: ModelSpec) -> RoadNet:
     return segnext(spec)
 
 
+def _width(name: str) -> tuple[str, float]:
+    """What a name is without `-slim`, and what that makes of all widths."""
+    return (name.removesuffix("-slim"), 0.25) if name.endswith("-slim") else (name, 1.0)
+
+
+def _cu_dgcn(spec: ModelSpec) -> RoadNet:
+    from roadedge.models.cu_dgcn import SIZES, CUdGCN
+
+    return CUdGCN(spec, SIZES[spec.name])
+
+
 MODELS: dict[str, Callable[[ModelSpec], RoadNet]] = {
     "roadedge-n": _roadedge,
     "roadedge-s": _roadedge,
     "roadedge-m": _roadedge,
     "cmipnet": _cmipnet,
+    "linknet34": _baseline,
+    "linknet34-1d": _baseline,
+    "linknet34-late": _baseline,
+    "dlinknet34": _baseline,
+    "dlinknet34-1d": _baseline,
+    "dlinknet34-late": _baseline,
+    "dlinknet34-slim": _baseline,
+    "dlinknet34-late-slim": _baseline,
+    "resunet34": _baseline,
+    "unet": _baseline,
+    "unet-1d": _baseline,
+    "resunet": _baseline,
+    "resunet-1d": _baseline,
+    "deeplabv3plus": _deeplab,
     "segnext-t": _segnext,
     "segnext-s": _segnext,
     "segnext-b": _segnext,
     "d-segnext-t": _segnext,
     "d-segnext-s": _segnext,
     "d-segnext-b": _segnext,
+    "cu-dgcn-tiny": _cu_dgcn,
+    "cu-dgcn-small": _cu_dgcn,
+    "cu-dgcn": _cu_dgcn,
+    "cu-dgcn-large": _cu_dgcn,
+    "cu-dgcn-xlarge": _cu_dgcn,
 }
 
 

@@ -49,12 +49,31 @@ CATALOGUE = {
         Entry("roadedge-s", OURS, BOTH, "Apache-2.0", Cost(1_999_504, 2_199_600, 3.432)),
         Entry("roadedge-m", OURS, BOTH, "Apache-2.0", Cost(4_743_856, 5_211_360, 7.893)),
         Entry("cmipnet", "TGRS 2024", BOTH, "Apache-2.0", Cost(31_117_873, 31_117_681, 52.748)),
+        Entry("linknet34", "CVPR 2019", BOTH, "Apache-2.0", Cost(21_645_601, 21_635_041, 23.378)),
+        Entry("linknet34-1d", "CVPR 2019", BOTH, "Apache-2.0", Cost(21_765_897, 21_755_097, 23.579)),
+        Entry("linknet34-late", "TNNLS 2022", BOTH, "Apache-2.0", Cost(43_278_593, 43_257_537, 45.934)),
+        Entry("dlinknet34", "CVPRW 2018", BOTH, "Apache-2.0", Cost(31_099_329, 31_088_769, 26.785)),
+        Entry("dlinknet34-1d", "CVPR 2019", BOTH, "Apache-2.0", Cost(31_219_625, 31_208_825, 26.986)),
+        Entry("dlinknet34-late", "TNNLS 2022", BOTH, "Apache-2.0", Cost(62_186_049, 62_164_993, 52.748)),
+        Entry("dlinknet34-slim", "CVPRW 2018", BOTH, "Apache-2.0", Cost(1_950_273, 1_947_633, 1.842)),
+        Entry("dlinknet34-late-slim", "TNNLS 2022", BOTH, "Apache-2.0", Cost(3_897_393, 3_892_129, 3.479)),
+        Entry("resunet34", "CVPR 2019", BOTH, "Apache-2.0", Cost(24_019_905, 24_009_345, 24.973)),
+        Entry("unet", "MICCAI 2015", BOTH, "Apache-2.0", Cost(39_399_489, 39_387_713, 218.725)),
+        Entry("unet-1d", "CVPR 2019", BOTH, "Apache-2.0", Cost(30_049_169, 30_033_073, 192.592)),
+        Entry("resunet", "GRSL 2018", BOTH, "Apache-2.0", Cost(26_635_457, 26_625_729, 215.034)),
+        Entry("resunet-1d", "CVPR 2019", BOTH, "Apache-2.0", Cost(20_520_017, 20_506_609, 191.785)),
+        Entry("deeplabv3plus", "ECCV 2018", BOTH, "Apache-2.0", Cost(50_404_833, 50_362_353, 82.412)),
         Entry("segnext-t", "NeurIPS 2022", IMAGE, "Apache-2.0", Cost(4_225_378, 4_228_418, 6.249)),
         Entry("segnext-s", "NeurIPS 2022", IMAGE, "Apache-2.0", Cost(13_894_850, 13_896_834, 15.491)),
         Entry("segnext-b", "NeurIPS 2022", IMAGE, "Apache-2.0", Cost(27_560_386, 27_591_042, 34.352)),
         Entry("d-segnext-t", "GRSL 2024", IMAGE, "Apache-2.0", Cost(5_039_074, 5_042_114, 7.035)),
         Entry("d-segnext-s", "GRSL 2024", IMAGE, "Apache-2.0", Cost(16_803_266, 16_805_250, 17.943)),
         Entry("d-segnext-b", "GRSL 2024", IMAGE, "Apache-2.0", Cost(33_754_690, 33_785_346, 39.912)),
+        Entry("cu-dgcn-tiny", "IGARSS 2023", IMAGE, "Apache-2.0", Cost(29_726_814, 29_585_972, 32.494)),
+        Entry("cu-dgcn-small", "IGARSS 2023", IMAGE, "Apache-2.0", Cost(51_361_374, 51_220_532, 54.584)),
+        Entry("cu-dgcn", "IGARSS 2023", IMAGE, "Apache-2.0", Cost(90_841_134, 90_617_204, 91.834)),
+        Entry("cu-dgcn-large", "IGARSS 2023", IMAGE, "Apache-2.0", Cost(203_371_854, 202_919_924, 197.467)),
+        Entry("cu-dgcn-xlarge", "IGARSS 2023", IMAGE, "Apache-2.0", Cost(360_664_174, 359_901_812, 344.609)),
     )
 }
 
@@ -69,17 +88,29 @@ def listed(count: bool = False) -> list[Entry]:
 
 
 def print_table(entries: list[Entry]) -> None:
-    """The entries as a table on stdout, 80 columns wide."""
+    """The entries as a table on stdout, 80 columns wide; what is the same in all rows is said once, under it."""
     from rich.console import Console
     from rich.table import Table
 
-    table = Table(box=None, pad_edge=False)
-    for column in ("name", "paper", "inputs", "parameters", f"GMAC, {SIDE_PX}²", "code"):
+    rows = [
+        {
+            "name": entry.name,
+            "paper": entry.paper,
+            "inputs": ",".join(entry.inputs),
+            "parameters": f"{entry.cost.parameters:,}",
+            f"GMAC, {SIDE_PX}²": f"{entry.cost.gmac:.2f}",
+            "code": entry.licence,
+        }
+        for entry in entries
+    ]
+    same = {key: value for key, value in rows[0].items() if len(rows) > 1 and all(row[key] == value for row in rows)}
+    caption = "; ".join(f"{key} of all: {value}" for key, value in same.items())
+    table = Table(box=None, pad_edge=False, caption=caption or None, caption_justify="left")
+    for column in (key for key in rows[0] if key not in same):
         numeric = column.startswith(("parameters", "GMAC"))
         table.add_column(column, justify="right" if numeric else "left", no_wrap=True)
-    for entry in entries:
-        counts = (f"{entry.cost.parameters:,}", f"{entry.cost.gmac:.2f}")
-        table.add_row(entry.name, entry.paper, ",".join(entry.inputs), *counts, entry.licence)
+    for row in rows:
+        table.add_row(*(value for key, value in row.items() if key not in same))
     Console().print(table)
 
 
@@ -105,7 +136,7 @@ def counted(entry: Entry) -> Entry:
 
 
 def cost(network: RoadNet) -> Cost:
-    """Parameters and multiply-adds of a network; convolutions are counted, as torch's flop counter does, halved."""
+    """Parameters and multiply-adds of a network; those of its exported graph are torch's flop count, halved."""
     graph = network.deployed()
     weights = [value for value in graph.state_dict().values() if value.is_floating_point()]
     return Cost(

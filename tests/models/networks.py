@@ -10,6 +10,7 @@ from roadedge.models.blocks import RoadNet
 
 # Networks that differ from a smaller one of their family by numbers alone; their own tests count them.
 LARGER = {"segnext-s", "segnext-b", "d-segnext-s", "d-segnext-b"}
+LARGER |= {"cu-dgcn", "cu-dgcn-small", "cu-dgcn-large", "cu-dgcn-xlarge"}
 # Networks of fusions and baselines whose own tests take them at a fraction of their width.
 LARGER |= {name for name in MODELS if name.startswith(("linknet34", "dlinknet34", "resunet", "unet", "deeplab"))}
 LARGER -= {"dlinknet34-slim", "dlinknet34-late-slim"}
