@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from roadedge.data.city import City
-from roadedge.data.folder import Entry, FolderDataset, read_entry
+from roadedge.data.folder import Entry, FolderDataset, lidar_folder, read_entry
 from roadedge.errors import DataError
 from roadedge.sample import Sample
 from roadedge.spec import ModelSpec
@@ -141,10 +141,7 @@ def set_of(root: str | Path, spec: ModelSpec) -> CalibrationSet:
         raise DataError(f"there is no data set folder {root} to calibrate on; give one with a train split, or `city`")
     second = "trajectory"
     if spec.second == "lidar":
-        rasters = sorted(p.name for p in path.glob("lidar_*") if p.is_dir())
-        if not rasters:
-            raise DataError(f"{path} holds no folder lidar_*, which this network needs; expected lidar_intensity/")
-        second = rasters[0]
+        second = lidar_folder(path)
     return CalibrationSet(path.name, str(path), second)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import zlib
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from roadedge.errors import DataError, PointsError
-from roadedge.imagery import IMAGE_SUFFIXES, read_image, read_mask, read_raster
+from roadedge.errors import DataError, PointsError, UsageError
+from roadedge.imagery import IMAGE_SUFFIXES, read_image, read_raster
 from roadedge.sample import Sample
 from roadedge.trajectory import read_points
 
@@ -33,6 +33,8 @@ class Entry:
     points: Path | None = None
     raster: Path | None = None
     gsd_m: float | None = None
+    label: str = "road-255"  # how the mask is written, a key of label_values.LABELS
+    pixels: str = "rgb"  # how the image is written: rgb, or the eight bands of worldview
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -53,13 +55,23 @@ class LabelledSample:
 class FolderDataset:
     """Labelled samples of a folder, read when asked for."""
 
-    def __init__(self, root: str | Path, split: str | None = None, second: str = "trajectory") -> None:
+    def __init__(
+        self,
+        root: str | Path,
+        split: str | None = None,
+        second: str = "trajectory",
+        fold: int = 0,
+        folds: int = 0,
+    ) -> None:
         """List a data set.
 
         Args:
-            root: holds `image/`, `mask/` and, where present, `trajectory/`, `heatmap/`, `lidar_*/`, `split.csv`.
-            split: `train` or `val`; None for all.
+            root: holds `image/`, `mask/` and, where present, `trajectory/`, `heatmap/`, `lidar_*/`, `split.csv`; or a
+                published data set in a layout of `layouts.LAYOUTS`.
+            split: `train`, `val` or `test`; None for all.
             second: `trajectory`, or the name of a raster folder such as `lidar_intensity`.
+            fold: which part of a cross-validation, from 1 on, is `test`; 0 for the splits as they are.
+            folds: how many parts there are.
 
         Raises:
             DataError: the folder is missing, empty, of another layout, or holds nothing of this split or modality.
@@ -67,8 +79,8 @@ class FolderDataset:
         self.root = Path(root)
         if not self.root.is_dir():
             raise DataError(f"there is no data set folder {self.root}")
-        table = self.root / "split.csv"
-        listed = _from_table(table, second) if table.exists() else _from_folders(self.root, second)
+        listed = _listed(self.root, second, fold, folds)
+        self.splits = {entry.split for entry in listed}
         self.entries = [e for e in listed if split in (None, e.split)]
         if not self.entries:
             found = sorted({e.split for e in listed}) or "no samples at all"
@@ -93,7 +105,7 @@ def read_entry(entry: Entry) -> LabelledSample:
     Raises:
         DataError: a file cannot be read, or image, mask and raster differ in size; names the file.
     """
-    image, mask = read_image(entry.image), read_mask(entry.mask)
+    image, mask = _pixels(entry), _label(entry)
     _check_grid(entry.mask, mask, entry.image, image)
     second: NDArray[Any] | None = None
     if entry.points is not None:
@@ -119,6 +131,57 @@ def hold_out(entries: list[Entry], groups: int) -> tuple[list[Entry], list[Entry
         raise DataError(f"cannot set {groups} of {len(order)} places aside; at least one must be left to train on")
     aside = set(order[:groups])
     return [e for e in entries if e.group not in aside], [e for e in entries if e.group in aside]
+
+
+def lidar_folder(root: str | Path) -> str:
+    """The name of the folder with a data set's LiDAR rasters; raises DataError where it has none."""
+    from roadedge.data.layouts import layout_of
+
+    layout = layout_of(root)
+    if layout is not None and layout.lidar is not None:
+        return layout.lidar
+    found = sorted(p.name for p in Path(root).glob("lidar_*") if p.is_dir())
+    if not found:
+        raise DataError(f"{root} holds no folder lidar_*, which this network needs; expected such as lidar_intensity/")
+    return found[0]
+
+
+def second_of(root: str | Path, inputs: Collection[str]) -> str:
+    """What FolderDataset calls the second modality of a network with these inputs; raises as `lidar_folder`."""
+    return lidar_folder(root) if "lidar" in inputs else "trajectory"
+
+
+def _pixels(entry: Entry) -> NDArray[np.uint8]:
+    if entry.pixels == "rgb":
+        return read_image(entry.image)
+    from roadedge.data.spacenet3 import read_worldview
+
+    return read_worldview(entry.image)
+
+
+def _label(entry: Entry) -> NDArray[np.uint8]:
+    from roadedge.data.label_values import LABELS
+
+    return LABELS[entry.label](entry.mask)
+
+
+def _listed(root: Path, second: str, fold: int, folds: int) -> list[Entry]:
+    """All entries of a data set of whatever layout."""
+    from roadedge.data.folds import folded
+    from roadedge.data.layouts import layout_of
+
+    if fold and not 1 <= fold <= folds:
+        raise UsageError(f"the fold must lie in 1 ... {folds}, got {fold}")
+    layout, table = layout_of(root), root / "split.csv"
+    if layout is not None and layout.folds and fold:
+        if folds != layout.folds:
+            raise UsageError(f"{root} has {layout.folds} folds of its own, got {folds}; train with that many")
+        return layout.entries(root, second, fold)
+    if layout is not None:
+        listed = layout.entries(root, second, 0)
+    else:
+        listed = _from_table(table, second) if table.exists() else _from_folders(root, second)
+    return folded(listed, fold, folds) if fold else listed
 
 
 def _check_grid(path: Path, plane: NDArray[Any], image_path: Path, image: NDArray[Any]) -> None:
@@ -153,7 +216,7 @@ def _from_table(table: Path, second: str) -> list[Entry]:
         entries.append(
             Entry(
                 id=name,
-                group=place,
+                group=row.get("group") or place,
                 split=split,
                 image=root / image,
                 mask=root / mask,
@@ -205,7 +268,10 @@ def _from_folders(root: Path, second: str) -> list[Entry]:
             track, raster = (files.get(name, files.get(place)) for files in (points, rasters))
             entries.append(Entry(name, place, _split_of(place), image, masks[place], track, raster))
     if not entries:
-        raise DataError(f"{root} needs image/<id>.png|jpg|tif and mask/<id>.png with the same ids; it has no such pair")
+        raise DataError(
+            f"{root} needs image/<id>.png|jpg|tif and mask/<id>.png with the same ids; it has no such pair, "
+            "and it is none of the published layouts either"
+        )
     return entries
 
 

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from roadedge.data.folder import Entry, FolderDataset, LabelledSample, read_entry
+from roadedge.data.folder import Entry, FolderDataset, LabelledSample, lidar_folder, read_entry
+from roadedge.data.layouts import layout_of
 from roadedge.errors import DataError, UsageError
 from roadedge.evaluation.settings import EvalSettings
 from roadedge.spec import ModelSpec
@@ -45,7 +46,7 @@ def open_sources(roots: Sequence[str | Path], spec: ModelSpec, settings: EvalSet
     """List the samples of each of `roots`: a folder data set, `city`, or `city:SEED`.
 
     Raises:
-        DataError: a folder is missing, of another layout, or empty in this split.
+        DataError: a folder is missing, of no known layout, or empty in this split.
         UsageError: none, or one of them twice.
     """
     if not roots:
@@ -62,12 +63,15 @@ def open_sources(roots: Sequence[str | Path], spec: ModelSpec, settings: EvalSet
 def declared_origin(root: Path) -> str | None:
     """What `dataset.toml` in a data set's folder says: `trajectories = "measured"` or "simulated"; None where nothing.
 
+    Of the published data sets it is known without one.
+
     Raises:
         DataError: the file cannot be read or says something else.
     """
     path = root / "dataset.toml"
     if not path.exists():
-        return None
+        layout = layout_of(root)
+        return "measured" if layout is not None and layout.trajectories_measured else None
     try:
         said: Any = tomllib.loads(path.read_text()).get("trajectories")
     except (OSError, ValueError) as error:
@@ -78,7 +82,7 @@ def declared_origin(root: Path) -> str | None:
 
 
 def _folder(root: Path, spec: ModelSpec, settings: EvalSettings) -> Source:
-    second = settings.second or ("trajectory" if spec.second != "lidar" else _lidar_folder(root))
+    second = settings.second or ("trajectory" if spec.second != "lidar" else lidar_folder(root))
     dataset = FolderDataset(root, None if settings.split == "all" else settings.split, second)
     readers = tuple(_entry_reader(entry) for entry in dataset.entries)
     ids, places = tuple(e.id for e in dataset.entries), tuple(e.group for e in dataset.entries)
@@ -91,19 +95,12 @@ def _origin(root: Path, spec: ModelSpec, settings: EvalSettings) -> tuple[str, s
         return NONE_FED, ""
     declared = declared_origin(root)
     if declared == "measured":
-        return MEASURED, "dataset.toml declares its trajectories measured"
+        return MEASURED, "dataset.toml, or the published data set, declares its trajectories measured"
     if settings.measured_trajectories and declared is None:
         return MEASURED, "the user declares its trajectories measured"
     if declared == "simulated":
         return SEMI_SYNTHETIC, "dataset.toml says that its trajectories are simulated"
     return SEMI_SYNTHETIC, "nothing declares its trajectories measured"
-
-
-def _lidar_folder(root: Path) -> str:
-    found = sorted(p.name for p in root.glob("lidar_*") if p.is_dir())
-    if not found:
-        raise DataError(f"{root} holds no folder lidar_*, which this network needs; expected such as lidar_intensity/")
-    return found[0]
 
 
 def _entry_reader(entry: Entry) -> Callable[[], LabelledSample]:
