@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import array
+import itertools
+import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from roadedge.latency.clock import STAGES
 from roadedge.latency.summary import Summary, summarize
@@ -23,6 +27,7 @@ WARMUP_LEAST_S, WARMUP_MOST_S = 3.0, 30.0
 WARMUP_WINDOW = 50  # frames whose median is compared with that of the 50 before
 WARMUP_CHANGE = 0.02
 RESIDUAL_WARNING = 0.05
+Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +104,7 @@ class Profile:
     answered: int
     dropped_by: dict[str, int]
     misses: int  # answers older than one period of the rate
-    max_gap_ms: float | None  # longest time between two answers
+    max_gap_ms: float | None  # longest time between two answers, or from the last one to the end of the run
     load: float | None  # rate x mean time of the slowest stage; above 1 it cannot keep up
     duration_s: float
     skew: Summary = field(default_factory=lambda: summarize([]))
@@ -170,16 +175,20 @@ def find_warmup(answered: Sequence[FrameRecord]) -> Warmup:
     run of one frame leaves out nothing.
     """
     infer_ms = np.array([record.stage_ms[STAGES.index("infer")] for record in answered])
-    first = float(infer_ms[0]) if infer_ms.size else None
-    for count, record in enumerate(answered, 1):
-        if record.done_s > WARMUP_MOST_S:
-            return Warmup(count, False, first) if count < len(answered) else Warmup(1, False, first)
-        if record.done_s < WARMUP_LEAST_S or count < 2 * WARMUP_WINDOW:
+    return _find_warmup(infer_ms, np.array([record.done_s for record in answered]))
+
+
+def _find_warmup(infer_ms: Floats, done_s: Floats) -> Warmup:
+    first, answered = float(infer_ms[0]) if infer_ms.size else None, infer_ms.size
+    for count, moment_s in enumerate(done_s, 1):
+        if moment_s > WARMUP_MOST_S:
+            return Warmup(count, False, first) if count < answered else Warmup(1, False, first)
+        if moment_s < WARMUP_LEAST_S or count < 2 * WARMUP_WINDOW:
             continue
         before = np.median(infer_ms[count - 2 * WARMUP_WINDOW : count - WARMUP_WINDOW])
         if abs(np.median(infer_ms[count - WARMUP_WINDOW : count]) - before) < WARMUP_CHANGE * before:
-            return Warmup(count, True, first) if count < len(answered) else Warmup(1, False, first)
-    return Warmup(min(1, max(0, len(answered) - 1)), False, first)
+            return Warmup(count, True, first) if count < answered else Warmup(1, False, first)
+    return Warmup(min(1, max(0, answered - 1)), False, first)
 
 
 def profile_of(
@@ -202,15 +211,13 @@ def profile_of(
         scenario: of SCENARIOS; default `fixed-rate` where there is a rate, else `single`.
         warmup: what to leave out, where the frames of a warm-up are no part of the records; default `find_warmup`.
     """
-    kept = list(records)
-    answered = [record for record in kept if record.age_ms is not None]
-    warmup = warmup or find_warmup(answered)
-    measured = answered[warmup.frames :]
-    stages = {s: summarize([r.stage_ms[i] for r in measured]) for i, s in enumerate(STAGES)}
-    ages = [r.age_ms for r in measured if r.age_ms is not None]
+    frames = _Frames(records)
+    warmup = warmup or _find_warmup(frames.column("infer"), frames.column("done_s"))
+    measured = {name: frames.column(name)[warmup.frames :] for name in _COLUMNS}
+    stages = {stage: summarize(measured[stage]) for stage in STAGES}
     slowest_ms = max((s.mean or 0.0 for s in stages.values()), default=0.0)
-    done_s = [r.done_s for r in measured]
-    parts = {p: [r.device_ms[p] for r in measured if p in r.device_ms] for p in DEVICE_PARTS}
+    parts = {part: _known(measured[part]) for part in DEVICE_PARTS}
+    points, paired = frames.column("points"), frames.column("paired")
     return Profile(
         scenario=scenario or ("single" if rate_hz is None else "fixed-rate"),
         rate_hz=rate_hz,
@@ -218,38 +225,82 @@ def profile_of(
         model_load_ms=model_load_ms,
         warmup=warmup,
         stages=stages,
-        age=summarize(ages),
+        age=summarize(measured["age"]),
         residual=_residual(measured),
-        due=len(kept),
-        answered=len(answered),
-        dropped_by=dict(Counter(r.dropped_by for r in kept if r.dropped_by)),
-        misses=0 if rate_hz is None else sum(age > 1e3 / rate_hz for age in ages),
-        max_gap_ms=float(np.diff(done_s).max() * 1e3) if len(done_s) > 1 else None,
+        due=frames.due,
+        answered=len(points),
+        dropped_by=dict(frames.dropped),
+        misses=0 if rate_hz is None else int(np.count_nonzero(measured["age"] > 1e3 / rate_hz)),
+        max_gap_ms=_max_gap_ms(measured["done_s"], 0.0 if rate_hz is None else duration_s),
         load=None if rate_hz is None else rate_hz * slowest_ms / 1e3,
         duration_s=duration_s,
-        skew=summarize([r.skew_ms for r in measured if r.skew_ms is not None]),
-        image_only=sum(r.points == 0 for r in answered),
-        paired=sum(r.paired is True for r in answered),
-        unpaired=sum(r.paired is False for r in answered),
-        late=summarize([r.late_ms for r in measured]),
-        wait=summarize([r.wait_ms for r in measured]),
-        device={part: summarize(times) for part, times in parts.items() if times},
-        clock=Counter(r.clock for r in answered).most_common(1)[0][0] if answered else "",
+        skew=summarize(_known(measured["skew"])),
+        image_only=int(np.count_nonzero(points == 0)),
+        paired=int(np.count_nonzero(paired == 1)),
+        unpaired=int(np.count_nonzero(paired == 0)),
+        late=summarize(measured["late"]),
+        wait=summarize(measured["wait"]),
+        device={part: summarize(times) for part, times in parts.items() if times.size},
+        clock=frames.clocks.most_common(1)[0][0] if frames.clocks else "",
     )
+
+
+class _Frames:
+    """The records as columns, since a stream of days holds millions: NaN where there is no value."""
+
+    def __init__(self, records: Iterable[FrameRecord]) -> None:
+        self.due, self.dropped, self.clocks = 0, Counter[str](), Counter[str]()
+        rows = array.array("d")
+        for record in records:
+            self.due += 1
+            if record.dropped_by:
+                self.dropped[record.dropped_by] += 1
+            if record.age_ms is not None:
+                self.clocks[record.clock] += 1
+                rows.extend(_row(record, record.age_ms))
+        self._table = np.frombuffer(rows, np.float64).reshape(-1, len(_COLUMNS))
+
+    def column(self, name: str) -> Floats:
+        """Of the answered frames."""
+        return self._table[:, _COLUMNS.index(name)]
+
+
+_COLUMNS = ("done_s", "age", "late", "wait", "skew", "points", "paired", *STAGES, *DEVICE_PARTS)
+
+
+def _row(record: FrameRecord, age_ms: float) -> list[float]:
+    some = (record.skew_ms, record.points, record.paired, *record.stage_ms)
+    parts = (record.device_ms.get(part) for part in DEVICE_PARTS)
+    known = [math.nan if value is None else float(value) for value in (*some, *parts)]
+    return [record.done_s, age_ms, record.late_ms, record.wait_ms, *known]
+
+
+def _known(values: Floats) -> Floats:
+    return values[np.isfinite(values)]
+
+
+def _max_gap_ms(done_s: Floats, end_s: float) -> float | None:
+    """Between two answers, or after the last one: a stream that falls silent ends in a gap."""
+    return float(max(np.diff(done_s).max(), end_s - done_s[-1]) * 1e3) if done_s.size > 1 else None
 
 
 def worst_frame(records: Sequence[FrameRecord], profile: Profile) -> FrameRecord | None:
     """The frame at the p99 of the age, or the oldest result where the count does not allow a p99."""
-    measured = [r for r in records if r.age_ms is not None][profile.warmup.frames :]
-    if not measured:
-        return None
-    wanted = profile.age.percentiles[99.0]
-    return next((r for r in measured if r.age_ms == wanted), max(measured, key=lambda r: r.age_ms or 0.0))
+    wanted, worst = profile.age.percentiles[99.0], None
+    answered = (record for record in records if record.age_ms is not None)
+    for record in itertools.islice(answered, profile.warmup.frames, None):
+        if record.age_ms == wanted:
+            return record
+        if worst is None or (record.age_ms or 0.0) > (worst.age_ms or 0.0):
+            worst = record
+    return worst
 
 
-def _residual(measured: Sequence[FrameRecord]) -> float | None:
-    shares = [r.rest_ms / r.age_ms for r in measured if r.age_ms]
-    return float(np.median(shares)) if shares else None
+def _residual(measured: Mapping[str, Floats]) -> float | None:
+    age = measured["age"]
+    rest = age - measured["late"] - measured["wait"] - sum(measured[stage] for stage in STAGES)
+    shares = rest[age != 0] / age[age != 0]
+    return float(np.median(shares)) if shares.size else None
 
 
 def _cell(value: float | None) -> str:

@@ -82,7 +82,7 @@ def label(percentile: float) -> str:
     return f"p{percentile:g}"
 
 
-def summarize(times_ms: Sequence[float], percentiles: Sequence[float] = PERCENTILES) -> Summary:
+def summarize(times_ms: Sequence[float] | NDArray[np.float64], percentiles: Sequence[float] = PERCENTILES) -> Summary:
     """Summarise times in milliseconds; all of them, in any order."""
     ordered = np.sort(np.asarray(times_ms, np.float64))
     if not ordered.size:

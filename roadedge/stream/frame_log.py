@@ -150,7 +150,7 @@ class _Rows:
     """Bytes that are appended and read back: in a nameless file, which ends with this object, or in memory."""
 
     def __init__(self, folder: Path | None) -> None:
-        self._memory, self._file = bytearray(), None
+        self._memory, self._file, self._length = bytearray(), None, 0
         if folder is not None:
             with tempfile.TemporaryFile(dir=folder) as file:
                 self._file = os.dup(file.fileno())
@@ -160,9 +160,11 @@ class _Rows:
         if self._file is None:
             self._memory += content
             return
-        left = memoryview(content)
-        while left:
-            left = left[os.write(self._file, left) :]
+        left, at = memoryview(content), self._length
+        while left:  # at its place, so that what a full disk took half of is written anew
+            written = os.pwrite(self._file, left, at)
+            left, at = left[written:], at + written
+        self._length = at
 
     def read(self, start: int, stop: int) -> bytes:
         if self._file is None:

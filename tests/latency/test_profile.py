@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 import pytest
 
 from roadedge.latency.profile import CSV_COLUMNS, FrameRecord, Profile, find_warmup, profile_of, worst_frame
@@ -99,7 +101,8 @@ def test_age_drops_gap_misses_and_load_come_from_the_records() -> None:
     assert (shown.due, shown.answered, shown.dropped_by) == (5, 4, {"latest:infer": 1})
     assert shown.age.maximum == 130.0
     assert shown.misses == 1  # older than one period of 100 ms
-    assert shown.max_gap_ms == pytest.approx(300.0)  # answers at .13 and .43 s
+    assert shown.max_gap_ms == pytest.approx(1e3 * (20.0 - 0.43))  # the run went on without an answer
+    assert profile_of(records, 10.0, "latest", 0.0, 0.5).max_gap_ms == pytest.approx(300.0)  # answers at .13 and .43 s
     assert shown.load == pytest.approx(10 * 0.020)
     assert shown.residual == pytest.approx(1 / 30)
     assert worst_frame(records, shown) is records[3]
@@ -115,3 +118,12 @@ def test_no_answer_at_all_gives_a_profile_without_figures() -> None:
 
 def test_a_frame_without_points_counts_as_image_only() -> None:
     assert profile([record(0), record(1, points=0)]).image_only == 1
+
+
+def test_a_million_frames_are_summed_up_without_holding_them_all() -> None:
+    tracemalloc.start()
+    try:
+        profile_of((record(i) for i in range(20_000)), 10.0, "latest", 0.0, 2000.0)
+        assert tracemalloc.get_traced_memory()[1] < 20_000 * 300  # bytes a frame
+    finally:
+        tracemalloc.stop()

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import csv
+import errno
+import os
 import random
 from pathlib import Path
 
@@ -71,3 +73,30 @@ def test_a_frame_that_never_ended_holds_back_no_later_one_at_the_end(tmp_path: P
 def test_a_folder_that_cannot_be_written_is_told_before_the_run(tmp_path: Path) -> None:
     with pytest.raises(OutputError, match="cannot write"):
         FrameLog(tmp_path / "absent")
+
+
+def test_a_disk_that_takes_half_of_the_rows_spoils_none_of_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log = FrameLog(tmp_path, csv=False)
+    write, room = os.pwrite, [30_000]
+
+    def full(file: int, content: bytes | memoryview, at: int) -> int:
+        if not room[0]:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        written = write(file, content[: room[0]], at)
+        room[0] -= written
+        return written
+
+    monkeypatch.setattr("roadedge.stream.frame_log.os.pwrite", full)
+
+    def fill() -> None:
+        while len(log) < 3000:
+            log.append(record(len(log)))
+
+    for _ in range(2):
+        with pytest.raises(OutputError, match="disk is full"):
+            fill()
+    room[0] = 10**9
+    fill()
+    assert list(log) == [record(i) for i in range(3000)]
