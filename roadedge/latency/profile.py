@@ -38,7 +38,8 @@ class FrameRecord:
     it, or at which it was dropped. `age_ms` runs from the intended capture to the last sink. It is made up of
     `late_ms`, from the capture to the moment at which decoding began, `wait_ms`, in the queues between the stages, the
     stages, and a rest that nobody claims. A dropped or failed frame has no times and says why in `dropped_by`:
-    `latest:STAGE` (a newer frame took its place while it waited for the stage), `max-age:STAGE`, or `error`. `paired`
+    `latest:STAGE` (a newer frame took its place while it waited for the stage), `max-age:STAGE`, `error`, or `aborted`
+    (it was on its way when the run broke off). `paired`
     says whether its points lie within the tolerance in time, None where they have none. `device_ms` are parts of
     `infer` (DEVICE_PARTS).
     """

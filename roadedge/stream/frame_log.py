@@ -160,7 +160,7 @@ class _Rows:
         if self._file is None:
             self._memory += content
             return
-        left, at = memoryview(content), self._length
+        left, at = bytes(content), self._length  # a copy: an error on its way would keep a view, and `content` its size
         while left:  # at its place, so that what a full disk took half of is written anew
             written = os.pwrite(self._file, left, at)
             left, at = left[written:], at + written

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from roadedge.errors import UsageError
 from roadedge.stream.live import LiveOptions
 
+LONGEST_S = 365 * 86400.0
 HEADINGS = ("trust", "check", "fix")
 
 
@@ -49,6 +51,17 @@ class SourceOptions:
             raise UsageError(f"--gsd must be positive metres per pixel, got {self.gsd_m}")
         if self.gsd_m is not None and self.camera is not None:
             raise UsageError("--gsd and --camera both say how much ground a pixel covers; give one of them")
+        if not math.isfinite(self.heading_deg):
+            raise UsageError(f"--heading is degrees clockwise from north, got {self.heading_deg}")
+        if not self.tolerance_s >= 0:
+            raise UsageError(f"--sync-tolerance must be at least 0 s, got {self.tolerance_s:g}")
+        if not math.isfinite(self.offset_s):
+            raise UsageError(f"--time-offset must be a number of seconds, got {self.offset_s:g}")
+        if self.window_s is not None and not self.window_s > 0:
+            raise UsageError(f"--window must be more than 0 s, got {self.window_s:g}")
+        twice = [text for text, count in Counter(self.trajectories).items() if count > 1]
+        if twice:
+            raise UsageError(f"--trajectory {twice[0]} is given twice, and its points would count double")
 
 
 def parse_centre(text: str | None) -> tuple[float, float] | None:
@@ -66,11 +79,13 @@ def parse_centre(text: str | None) -> tuple[float, float] | None:
 
 def live_options(timeout: str, reconnect: str) -> LiveOptions:
     """Of the texts of `--source-timeout` and `--reconnect`; raises UsageError."""
-    again_s = parse_seconds("--reconnect", reconnect)
+    again_s, timeout_s = parse_seconds("--reconnect", reconnect), parse_seconds("--source-timeout", timeout)
+    if again_s < 0:
+        raise UsageError(f"--reconnect is 0 (give up at once) or the time after which to give up, got {reconnect}")
+    if not 0 < timeout_s < LONGEST_S:
+        raise UsageError(f"--source-timeout must be more than 0 s and less than a year, got {timeout}")
     attempts = None if again_s > 0 else 0
-    return LiveOptions(
-        parse_seconds("--source-timeout", timeout), attempts=attempts, give_up_s=again_s if again_s > 0 else 1.0
-    )
+    return LiveOptions(timeout_s, attempts=attempts, give_up_s=again_s if again_s > 0 else 1.0)
 
 
 def parse_seconds(option: str, text: str) -> float:

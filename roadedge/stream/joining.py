@@ -25,6 +25,7 @@ from roadedge.stream.inputs import SourceOptions
 from roadedge.stream.locate import FixedLocator, Locator, of_photos, of_rasters
 from roadedge.stream.locate_camera import CameraLocator
 from roadedge.stream.opening import centred, goes_with_files, images_of, scheme_of
+from roadedge.stream.pairing import is_raster
 from roadedge.stream.sources import Frame, ImageFiles, Second, Source, output_names
 from roadedge.stream.synchronisation import FeedPairing, Pairing, SourcePairing
 from roadedge.stream.telemetry import LiveTelemetry
@@ -104,6 +105,14 @@ def _joined(
     return _Located(pairing, locator)
 
 
+def _check_feed(text: str) -> None:
+    if not scheme_of(text) and (Path(text).expanduser().is_dir() or is_raster(Path(text))):
+        raise UsageError(
+            f"{text} is a folder or a raster: these go with image files or a video alone, as the one --trajectory; "
+            "a stream, or several feeds, take files of points, udp://HOST:PORT and bag:PATH#topic"
+        )
+
+
 def _open_feeds(options: SourceOptions, locator: Locator | None = None) -> list[Feed]:
     """The feeds; the port of the telemetry is not bound twice, what comes there is both."""
     feeds: list[Feed] = []
@@ -111,6 +120,7 @@ def _open_feeds(options: SourceOptions, locator: Locator | None = None) -> list[
     understood = FeedOptions(options.points_crs, options.datum)
     try:
         for text in options.trajectories:
+            _check_feed(text)
             shared = None if live is None or scheme_of(text) != "udp" else live.feed(parse_udp(text), understood)
             feeds.append(shared or open_feed(text, understood))
     except RoadEdgeError:

@@ -18,7 +18,7 @@ KEPT = 1000  # ages
 
 
 class StatusLine:
-    """`t=12s in 10.0 fps out 9.8 | age p50 24 p99 31 ms | drop 2 | sync 99 % skew 18 ms | 14.2 W 61 °C`, once a second.
+    """`t=12s in 10.0 fps out 9.8 | age p50 24 p99 31 ms | drop 2 | sync 99.7 % skew 18 ms | 14 W 61 °C`, once a second.
 
     Frames in and out are those since the last line. The ages are those of the last thousand frames without the run's
     first one; where their count allows no p99 the line gives the maximum.
@@ -60,7 +60,7 @@ class StatusLine:
         if answered and answered[-1].points is not None:
             parts.append(f"points {answered[-1].points}")
         skew = "" if not answered or answered[-1].skew_ms is None else f"skew {answered[-1].skew_ms:.0f} ms"
-        sync = f"sync {self._paired / self._common:.0%}" if self._common else ""
+        sync = f"sync {100 * self._paired / self._common:.1f} %" if self._common else ""
         machine = self._machine_text()
         return " | ".join([*parts, *(text for text in (f"{sync} {skew}".strip(), machine) if text)])
 

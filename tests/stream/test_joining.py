@@ -159,3 +159,33 @@ def test_images_at_a_rate_are_paired_with_a_replay_by_when_they_were_due(tmp_pat
     run = Pipeline(source, FakeRunner(clock, (20.0,)), [], Plan("all", rate_hz=10.0), clock, pairing=pairing).go()
     assert [(r.paired, r.points) for r in run.records] == [(True, 1), (True, 1), (True, 1), (True, 2)]
     assert [r.skew_ms for r in run.records] == pytest.approx([0.0, 100.0, 50.0, 50.0])
+
+
+@pytest.mark.parametrize(
+    ("wrong", "told"),
+    [
+        ({"heading_deg": float("nan")}, "--heading"),
+        ({"tolerance_s": -1.0}, "--sync-tolerance must be at least 0"),
+        ({"offset_s": float("inf")}, "--time-offset"),
+        ({"window_s": 0.0}, "--window must be more than 0"),
+        ({"trajectories": ("a.csv", "b.csv", "a.csv")}, "a.csv is given twice"),
+    ],
+)
+def test_times_and_points_that_cannot_be_meant_are_refused_at_once(wrong: dict[str, Any], told: str) -> None:
+    with pytest.raises(UsageError, match=told):
+        SourceOptions(**wrong)
+
+
+def test_times_of_a_live_source_that_cannot_be_meant_are_refused() -> None:
+    with pytest.raises(UsageError, match="--reconnect is 0"):
+        live_options("5s", "-5s")
+    for timeout in ("0", "inf", "-1s"):
+        with pytest.raises(UsageError, match="--source-timeout must be more than 0 s"):
+            live_options(timeout, "1min")
+
+
+def test_a_folder_or_raster_beside_other_feeds_is_refused(picture: Path) -> None:
+    (picture.parent / "a.csv").write_text("x,y\n1,2\n")
+    for one in (picture.parent, picture):
+        with pytest.raises(UsageError, match="as the one --trajectory"):
+            paired(str(picture), SourceOptions((str(one), str(picture.parent / "a.csv"))))
