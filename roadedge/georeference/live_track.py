@@ -87,7 +87,7 @@ class LiveTrack:
 
     @property
     def tilts(self) -> bool:
-        """Whether a row has said a pitch, so that what the camera sees changes."""
+        """Whether a row has said a height, pitch or roll, so that what the camera sees changes by what comes."""
         return self._tilts
 
     def add(self, row: LiveRow, now_s: float) -> bool:
@@ -185,7 +185,7 @@ class LiveTrack:
         self._end += 1
         self._first = max(self._first, self._end - HELD_ROWS)
         self._last = row
-        self._tilts = self._tilts or math.isfinite(row.pitch_deg)
+        self._tilts = self._tilts or any(map(math.isfinite, (row.height_m, row.pitch_deg, row.roll_deg)))
         self.taken += 1
 
     def _course(self, row: LiveRow) -> float:

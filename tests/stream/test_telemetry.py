@@ -16,6 +16,8 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 import roadedge.runners
 from roadedge.cli import main
@@ -32,7 +34,7 @@ from roadedge.stream.joining import open_pairing
 from roadedge.stream.locate_camera import CameraLocator
 from roadedge.stream.opening import open_source
 from roadedge.stream.sources import Frame
-from roadedge.stream.telemetry import LiveTelemetry
+from roadedge.stream.telemetry import KEYS, LiveTelemetry
 from roadedge.stream.udp_receiver import parse_udp
 from roadedge.trajectory.plane import LocalPlane
 from tests.stream.fakes import FakeRunner
@@ -249,6 +251,36 @@ def test_a_way_of_hundreds_of_kilometres_gets_a_new_plane(
     assert locate.plane is not None
     assert found.crs == locate.plane.crs
     assert locate.plane.lat_deg == pytest.approx(50.0)
+
+
+def test_what_telemetry_says_of_a_camera_never_ends_a_run(telemetry: LiveTelemetry, tmp_path: Path) -> None:
+    locate = locator(telemetry, tmp_path, CAMERA + RECTIFY)
+    telemetry.receive(fix(0, 0, 0, height_m=2.0, yaw_deg=0.0), OWN)
+    assert locate(frame(0.0)).sample.place is not None
+    telemetry.receive(fix(5, 0, 0, height_m=900, yaw_deg=0.0), OWN)
+    telemetry.receive(fix(10, 0, 0, height_m=2.0, yaw_deg=0.0, pitch_deg=80), OWN)
+    telemetry.receive(fix(15, 0, 0, height_m=-3, yaw_deg=0.0), OWN)
+    assert [locate(frame(t_s)).sample.place for t_s in (5.0, 10.0, 15.0)] == [None] * 3
+    assert dict(locate.misses) == {"rectangle out of view": 2, "height or heading unknown": 1}
+
+
+ODD = st.sampled_from([0, 90, -90, 360, 1e-9])
+NUMBERS = st.one_of(st.floats(), st.integers(), st.none(), st.text(max_size=3), ODD)
+
+
+@given(st.lists(st.dictionaries(st.sampled_from([*KEYS, "lon", "lat", "t"]), NUMBERS), max_size=6), st.booleans())
+@settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_whatever_comes_a_frame_has_a_place_or_none(tmp_path: Path, rows: list[dict[str, Any]], above: bool) -> None:
+    live = LiveTelemetry(parse_udp("udp://127.0.0.1:0"), now_s=lambda: START_S + 5)
+    try:
+        locate = locator(live, tmp_path, CAMERA + RECTIFY * above)
+        for t_s, row in enumerate(rows):
+            live.receive(json.dumps(json.loads(fix(t_s, 0, 9 * t_s)) | row).encode(), OWN)
+            place = locate(frame(t_s)).sample.place
+            assert place is None or np.isfinite(place.homography).all()
+        live.receive(json.dumps(rows).encode()[:-2], OWN)
+    finally:
+        live.close()
 
 
 # from the command line
