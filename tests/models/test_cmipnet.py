@@ -139,8 +139,10 @@ def counts_by_definition(weight: Tensor) -> Tensor:
 
 
 class TestValley:
+    # Without subnormal numbers: whether 1e-45 is one or zero depends on a mode of the processor that libraries switch,
+    # and vector and scalar code then differ. No weight of a trained network is so small.
     @settings(max_examples=200, deadline=None)
-    @given(hnp.arrays(np.float32, st.integers(1, 80), elements=st.floats(0, 2, width=32)))
+    @given(hnp.arrays(np.float32, st.integers(1, 80), elements=st.floats(0, 2, width=32, allow_subnormal=False)))
     def test_it_equals_the_scan(self, values: np.ndarray) -> None:
         weight = torch.from_numpy(values)
         assert informative(weight).tolist() == kept_by_definition(weight, counts_by_definition(weight)).tolist()
