@@ -184,6 +184,8 @@ def _by_live_telemetry(text: str, source: Source, options: SourceOptions, camera
             f"--telemetry {text} says where the vehicle is, and not how its camera looks at the ground; give --camera "
             "cam.toml with [lens], and height_m and pitch_deg in [mount]"
         )
+    if options.headings != "trust":
+        raise UsageError("--headings looks at recorded pictures and telemetry; beside live telemetry leave it out")
     telemetry = LiveTelemetry(address, options.datum)
     telemetry.align(source, options.offset_s)
     try:

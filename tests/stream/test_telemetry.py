@@ -298,6 +298,8 @@ def test_live_telemetry_without_a_camera_file_is_one_sentence(tmp_path: Path) ->
         open_pairing("gst:x", Frames(), options(tmp_path, "udp://127.0.0.1"), print)
     with pytest.raises(UsageError, match="takes a file, bag:PATH#topic or udp"):
         open_pairing("gst:x", Frames(), options(tmp_path, "rtsp://127.0.0.1"), print)
+    with pytest.raises(UsageError, match="beside live telemetry leave it out"):
+        open_pairing("gst:x", Frames(), options(tmp_path, "udp://127.0.0.1:0", headings="check"), print)
     with pytest.raises(DataError, match="focal length"):
         open_pairing("gst:x", Frames(), options(tmp_path, "udp://127.0.0.1:0", text="[mount]\nheight_m = 2\n"), print)
 
