@@ -291,7 +291,7 @@ def score_roads(
         say(f"failed: {failure.name}: {failure.error}")
     for lack in result.lacking:
         say(lack)
-    if result.output is not None:
+    if result.output is not None and result.trouble is None:
         say(f"Results saved to {result.output}")
     result.check_complete()
 

@@ -43,7 +43,11 @@ class GraphSettings:
             raise UsageError(f"the tolerance of junctions must be zero or more, got {self.junction_tolerance}")
 
     def at(self, threshold: float) -> GraphSettings:
-        """The same with roads traced from this probability on; a higher `low_threshold` falls to it; raises UsageError."""
+        """The same with roads traced from this probability on, to which a higher `low_threshold` falls.
+
+        Raises:
+            UsageError: it lies outside (0, 1).
+        """
         if not 0 < threshold < 1:
             raise UsageError(f"the threshold must lie between 0 and 1, got {threshold:g}")
         low = min(threshold, self.tracing.low_threshold)
@@ -67,7 +71,7 @@ class GraphSettings:
         return {**chosen, "tracing": self.tracing.to_dict()}
 
     def lines(self, unit: str) -> list[str]:
-        """What must be printed beside the scores; `unit` is that of the distances."""
+        """What must be printed beside the scores, and the empty rule of ratios; `unit` is that of the distances."""
         found = []
         if self.apls is not None:
             one = self.apls
@@ -81,7 +85,7 @@ class GraphSettings:
             walk = self.topo
             found.append(
                 f"TOPO: {walk.origins} walks (seed {walk.seed}) of {walk.radius:g} {unit}, a hole every "
-                f"{walk.interval:g} {unit}, matched within {walk.hole:g} {unit}, summed; {MATCHES_EMPTY_RULE}"
+                f"{walk.interval:g} {unit}, matched within {walk.hole:g} {unit}, summed"
             )
         if self.junction_tolerance is not None:
             found.append(f"junctions: matched one to one within {self.junction_tolerance:g} {unit}, summed")

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from roadedge.atomic import write_json, write_text
-from roadedge.errors import PartialFailureError
+from roadedge.errors import OutputError, PartialFailureError
 from roadedge.metrics.graph_scores import GraphSummary, summarize_graphs
 from roadedge.metrics.pixel import EMPTY_RULE, PixelCounts, PixelScores, bootstrap_g_iou, score
 from roadedge.metrics.published import published_scores
@@ -35,7 +35,11 @@ class TileFailure:
 
 @dataclass(frozen=True, slots=True)
 class ScoreResult:
-    """All that a scoring found. `unpredicted` and `untrue` name what had no partner; `complete`: not interrupted."""
+    """All that a scoring found.
+
+    `unpredicted` and `untrue` name what had no partner, which `lacking` says in sentences. Not `complete` after an
+    interruption, or where the output could not be written (`trouble`).
+    """
 
     tiles: tuple[TileScore, ...]
     failures: tuple[TileFailure, ...]
@@ -47,17 +51,22 @@ class ScoreResult:
     environment: dict[str, Any]
     complete: bool = True
     output: Path | None = None
+    trouble: OutputError | None = None
 
     @property
     def unit(self) -> str:
         """Of the distances: m, px, or both where only some tiles say their metres per pixel."""
-        units = {"px" if tile.gsd_m is None and tile.size is not None else "m" for tile in self.tiles}
-        units |= {tile.graph.unit for tile in self.tiles if tile.graph is not None}
         graphs = {tile.graph.unit for tile in self.tiles if tile.graph is not None}
-        return " or ".join(sorted(graphs or units))
+        return " or ".join(sorted(graphs or {"px" if tile.gsd_m is None else "m" for tile in self.tiles}))
 
     def check_complete(self) -> None:
-        """Raise PartialFailureError where tiles failed or have no prediction: another set than that asked for."""
+        """Raise PartialFailureError where tiles failed or have no prediction: another set than that asked for.
+
+        Raises:
+            OutputError: not all could be written.
+        """
+        if self.trouble is not None:
+            raise self.trouble
         if self.failures or self.unpredicted:
             raise PartialFailureError(
                 f"{len(self.failures)} tiles failed and {len(self.unpredicted)} have no prediction; "
@@ -188,16 +197,16 @@ def pooled_figures(result: ScoreResult) -> list[tuple[str, float, tuple[float, f
 def setting_lines(result: ScoreResult) -> list[str]:
     """Everything that the scores hang on, and what must be known beside them."""
     settings, graph = result.settings, result.graph()
-    lines = []
+    lines = [] if result.complete else ["stopped before its end: only part of the tiles was scored"]
     gsds = sorted({round(tile.gsd_m, 4) for tile in result.tiles if tile.gsd_m is not None})
     if gsds:
         known = f"{gsds[0]:g}" + (f" to {gsds[-1]:g}" if len(gsds) > 1 else "")
         lines.append(f"metres per pixel: {known}")
     if result.counts():
-        lines.append(f"probabilities from {settings.threshold:g} on are road; {EMPTY_RULE}; pixels of 128 left out")
+        lines.append(f"probabilities from {settings.threshold:g} on are road; pixels of 128 left out")
     if settings.relaxed is not None:
         what = "centre lines" if settings.relaxed.on == "lines" else "masks"
-        lines.append(f"relaxed: {what}, Euclidean buffer of {settings.relaxed}, summed; {EMPTY_RULE}")
+        lines.append(f"relaxed: {what}, Euclidean buffer of {settings.relaxed}, summed")
     lines += settings.graph.lines(result.unit) if graph is not None else []
     if graph is not None:
         traced = ", ".join(f"{name} {value:g}" for name, value in settings.graph.tracing.to_dict().items())
@@ -207,6 +216,7 @@ def setting_lines(result: ScoreResult) -> list[str]:
             lines.append(f"{graph.empty_pairs} tiles are empty on both sides and score 1 by rule; APLS without: {rest}")
         if "px" in graph.units:
             lines.append("no metres per pixel are known: distances of graphs are pixels; give --gsd")
+    lines.append(EMPTY_RULE)
     published = result.published()
     if published is not None:
         lines += [f"published protocol: {rule}" for rule in published["rules"]]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import multiprocessing
 import signal
 from collections.abc import Iterator, Sequence
@@ -11,7 +12,7 @@ from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
 from roadedge.environment import environment, usable_cpus
-from roadedge.errors import DataError, EnvironmentFault, UsageError
+from roadedge.errors import DataError, EnvironmentFault, OutputError, UsageError
 from roadedge.evaluation.progress import steps_bar
 from roadedge.run_folder import open_run_folder
 from roadedge.scoring.page import write_page
@@ -36,7 +37,8 @@ def score_files(
     """Score a file against a file, or a folder (or table) against another.
 
     A tile that cannot be read is reported and the rest goes on. After an interruption what was scored so far is
-    written, and the interruption goes on.
+    written, and the interruption goes on. Where the folder cannot be written any more, what was scored is returned
+    with that `trouble`.
 
     Args:
         prediction: mask or probability (PNG, TIF), GeoJSON, SpaceNet's CSV, or a folder of such files.
@@ -79,8 +81,10 @@ def _score(
     workers: int | None,
     progress: bool,
 ) -> ScoreResult:
+    machine = environment()
     scored: dict[str, TileScore | TileFailure] = {}
     interruption: KeyboardInterrupt | None = None
+    trouble: OutputError | None = None
     try:
         with steps_bar("scoring", len(pairs.found), progress) as tell:
             for name, one in _each(pairs, settings, folder, workers):
@@ -88,24 +92,38 @@ def _score(
                 tell()
     except KeyboardInterrupt as stop:
         interruption = stop
+    except OutputError as error:  # a full disk takes pictures, not what was scored
+        trouble = error
     ordered = [scored[one.name] for one in pairs.found if one.name in scored]
     tiles = tuple(one for one in ordered if isinstance(one, TileScore))
     failures = tuple(one for one in ordered if isinstance(one, TileFailure))
     if not tiles:
         if interruption is not None:
             raise interruption
+        if trouble is not None:
+            raise trouble
         raise DataError(f"none of the {len(failures)} tiles could be scored; the first: {failures[0].error}")
     result = ScoreResult(
-        tiles, failures, pairs.unpredicted, pairs.untrue, tuple(pairs.lines()), settings, sides, environment(),
-        interruption is None, folder,
+        tiles, failures, pairs.unpredicted, pairs.untrue, tuple(pairs.lines()), settings, sides, machine,
+        interruption is None and trouble is None, folder,
     )  # fmt: skip
     if folder is not None:
-        write_scores(result, folder)
-        write_page(result, folder)
+        try:
+            _write(result, folder)
+        except KeyboardInterrupt as stop:  # it takes a second, and the tiles took all the time
+            interruption = interruption or stop
+            _write(result, folder)
+        except OutputError as error:
+            trouble = trouble or error
     if interruption is not None:
         where = "nothing was written" if folder is None else f"see {folder}"
         raise KeyboardInterrupt(f"{len(tiles)} of {len(pairs.found)} tiles were scored, {where}") from interruption
-    return result
+    return result if trouble is None else dataclasses.replace(result, trouble=trouble)
+
+
+def _write(result: ScoreResult, folder: Path) -> None:
+    write_scores(result, folder)
+    write_page(result, folder)
 
 
 def _each(

@@ -9,10 +9,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import roadedge.scoring.run as scoring_run
+import roadedge.scoring.tile as scoring_tile
 from roadedge.cli import main
+from roadedge.errors import OutputError
 from roadedge.imagery import read_image, write_png
 from roadedge.roadgraph import RoadGraph, write_geojson
 from roadedge.roadgraph.wkt_csv import write_wkt_csv
+from roadedge.scoring.pairing import Pair
+from roadedge.scoring.tile import TileScore, score_tile
 
 pytest.importorskip("skimage", reason="scikit-image is not installed (extra graph)")
 SIDE = 200
@@ -270,3 +275,36 @@ def test_wrong_files_are_one_sentence(tmp_path: Path, capsys: pytest.CaptureFixt
         told = capsys.readouterr().err
         assert sentence in told, told
         assert told.count("error:") == 1
+
+
+def test_after_an_interruption_what_was_scored_is_written(
+    folders: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stopped(pair: Pair, *others: object) -> TileScore:
+        if pair.name == "c":
+            raise KeyboardInterrupt
+        return score_tile(pair, *others)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(scoring_run, "score_tile", stopped)
+    assert run(*folders, "-o", tmp_path / "out") == 130
+    assert "interrupted: 2 of 3 tiles were scored" in capsys.readouterr().err
+    found = json.loads((tmp_path / "out" / "metrics.json").read_text())
+    assert (found["tiles"], found["complete"]) == (2, False)
+    assert "stopped before its end" in (tmp_path / "out" / "index.html").read_text()
+
+
+def test_a_full_disk_takes_pictures_but_not_the_scores(
+    folders: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(path: Path, picture: np.ndarray) -> None:
+        if path.name == "b.png":
+            raise OutputError(f"cannot write {path}: the disk is full")
+        write_png(path, picture)
+
+    monkeypatch.setattr(scoring_tile, "write_png", full)
+    assert run(*folders, "-o", tmp_path / "out") == 9
+    told = capsys.readouterr()
+    assert "G_IoU" in told.out
+    assert "stopped before its end" in told.out
+    assert told.err.count("the disk is full") == 1
+    assert "Results saved" not in told.err
