@@ -93,11 +93,23 @@ class Enlarge(Whole):
         return nn.functional.interpolate(x, size=size, mode="bilinear", align_corners=self.align_corners)
 
 
-def scaled_by_outputs(network: nn.Module) -> None:
-    """Draw each convolution's weights from normal(0, sqrt(2 / (k k outputs))) and put the biases to zero, in place."""
+class PixelLinear(nn.Conv2d):
+    """A linear layer on the channels of each pixel; it keeps torch's own fresh weights, which are those of a linear."""
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__(inputs, outputs, 1)
+
+
+def scaled_by_outputs(network: nn.Module, of_group: bool = True) -> None:
+    """Draw the weights of convolutions from normal(0, sqrt(2 / (k k outputs))) and put the biases to zero, in place.
+
+    Args:
+        network: whose convolutions are drawn, but for `PixelLinear`.
+        of_group: `outputs` are those of one group; else all of them.
+    """
     for module in network.modules():
-        if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
-            area = module.kernel_size[0] * module.kernel_size[1]
-            nn.init.normal_(module.weight, std=math.sqrt(2 * module.groups / (area * module.out_channels)))
+        if isinstance(module, nn.Conv2d | nn.ConvTranspose2d) and not isinstance(module, PixelLinear):
+            outputs = module.out_channels / (module.groups if of_group else 1)
+            nn.init.normal_(module.weight, std=math.sqrt(2 / (module.kernel_size[0] * module.kernel_size[1] * outputs)))
             if module.bias is not None:
                 nn.init.zeros_(module.bias)

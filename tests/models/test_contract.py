@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
@@ -19,7 +18,7 @@ from roadedge.models import create_model
 from roadedge.models.blocks import RoadNet
 from roadedge.models.checkpoint import load_network, save_network
 from roadedge.spec import ModelSpec
-from tests.models.networks import FAMILIES, disturb_norms, random_feeds
+from tests.models.networks import FAMILIES, disturb_norms, follow_norms, random_feeds
 
 
 @pytest.fixture(scope="module", params=FAMILIES)
@@ -27,6 +26,7 @@ def network(request: pytest.FixtureRequest) -> RoadNet:
     torch.manual_seed(0)
     made = create_model(request.param)
     disturb_norms(made)
+    follow_norms(made)
     return made.eval()
 
 
@@ -46,6 +46,11 @@ def logits(network: nn.Module, feeds: dict[str, Tensor]) -> Tensor:
     return out
 
 
+def agree(one: Tensor, other: Tensor) -> bool:
+    """Equal but for rounding, which grows with the logits."""
+    return float((one - other).abs().max()) < 1e-5 * (10 + float(other.abs().max()))
+
+
 class TestEveryNetwork:
     @pytest.mark.parametrize("size", [(64, 96), (128, 64)])
     def test_logits_have_the_size_of_the_feeds(self, network: RoadNet, size: tuple[int, int]) -> None:
@@ -63,7 +68,7 @@ class TestEveryNetwork:
     def test_a_frame_does_not_depend_on_its_batch(self, network: RoadNet) -> None:
         feeds = random_feeds(network, 64, 64)
         alone = logits(network, {name: value[1:] for name, value in feeds.items()})
-        assert torch.allclose(logits(network, feeds)[1:], alone, atol=1e-4)
+        assert agree(logits(network, feeds)[1:], alone)
 
     def test_each_input_matters(self, network: RoadNet) -> None:
         feeds = random_feeds(network, 64, 64)
@@ -81,7 +86,7 @@ class TestEveryNetwork:
     def test_one_step_lowers_the_loss(self, trained: RoadNet) -> None:
         feeds = random_feeds(trained, 64, 64)
         road = (feeds["image"].float().mean(-1, keepdim=True) > 140).float().permute(0, 3, 1, 2)
-        optimiser = torch.optim.Adam(trained.parameters(), lr=1e-4)
+        optimiser = torch.optim.Adam(trained.parameters(), lr=2e-5)
         losses = []
         for _ in range(2):
             torch.manual_seed(1)  # the same paths and values are dropped in both steps
@@ -104,7 +109,7 @@ class TestEveryNetwork:
         before = {key: value.clone() for key, value in network.state_dict().items()}
         deployed = network.deployed()
         feeds = random_feeds(network, 64, 96)
-        assert torch.allclose(logits(network, feeds), logits(deployed, feeds), atol=1e-4)
+        assert agree(logits(network, feeds), logits(deployed, feeds))
         assert not any(isinstance(module, nn.BatchNorm2d) for module in deployed.modules())
         assert all(torch.equal(value, before[key]) for key, value in network.state_dict().items())
 
@@ -116,7 +121,7 @@ class TestEveryNetwork:
         session = onnxruntime.InferenceSession(graph, providers=["CPUExecutionProvider"])
         assert {i.name: i.type for i in session.get_inputs()} == dict.fromkeys(feeds, "tensor(uint8)")
         out: Any = session.run(None, {name: value.numpy() for name, value in feeds.items()})[0]
-        assert np.abs(out - logits(network, feeds).numpy()).max() < 1e-4
+        assert agree(torch.from_numpy(out), logits(network, feeds))
 
 
 def onnx_bytes(network: RoadNet, feeds: dict[str, Tensor]) -> bytes:
@@ -148,11 +153,12 @@ class ByPosition(nn.Module):
 def test_a_twin_with_other_inputs_reads_only_those(name: str, inputs: tuple[str, ...]) -> None:
     twin = create_model(name, dataclasses.replace(ModelSpec(name), inputs=inputs)).eval()
     disturb_norms(twin)
+    follow_norms(twin)
     feeds = random_feeds(twin, 64, 64, batch=1)
     assert set(feeds) == set(inputs)
     out = logits(twin, feeds)
     assert out.shape == (1, 1, 64, 64)
-    assert torch.allclose(out, logits(twin.deployed(), feeds), atol=1e-4)
+    assert agree(out, logits(twin.deployed(), feeds))
     assert float(twin.penalty().detach()) == 0.0 or len(inputs) == 2
 
 
