@@ -159,13 +159,15 @@ def cut_of(scene: Scene, image: NDArray[Any], place: Place, size: tuple[int, int
 
 def shifts_m(scene: Scene, frames: Sequence[Frame]) -> NDArray[np.float64]:
     """How far each picture from above lies from the orthophoto at its place, by phase correlation of its middle."""
-    window = cv2.createHanningWindow((96, 96), cv2.CV_64F)
+    side = 72
+    window = cv2.createHanningWindow((side, side), cv2.CV_64F)
     found = []
     for frame in frames:
         assert frame.sample.place is not None
         image, size = np.asarray(frame.sample.image), frame.sample.size
+        left = (size[1] - side) // 2
         grey = [
-            cv2.cvtColor(shown, cv2.COLOR_RGB2GRAY).astype(np.float64)[-104:-8, size[1] // 2 - 48 : size[1] // 2 + 48]
+            cv2.cvtColor(shown, cv2.COLOR_RGB2GRAY).astype(np.float64)[-side - 6 : -6, left : left + side]
             for shown in (image, cut_of(scene, scene.image, frame.sample.place, size, False))
         ]
         shift, _ = cv2.phaseCorrelate(grey[0], grey[1], window)

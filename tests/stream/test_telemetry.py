@@ -382,6 +382,19 @@ def test_the_offset_means_the_same_for_telemetry_of_a_file_and_for_points(tmp_pa
     pairing.close()
 
 
+@pytest.mark.parametrize(("begin_s", "delivers"), [(0.0, False), (START_S - 900.0, True)])
+def test_a_track_that_cannot_be_of_the_streams_time_begins_with_it(
+    tmp_path: Path, begin_s: float, delivers: bool
+) -> None:
+    rows = [(i, *at(0, 10.0 * i)) for i in range(20)]
+    track = tmp_path / "track.csv"
+    track.write_text("t,lon,lat\n" + "".join(f"{begin_s + t},{lon:.9f},{lat:.9f}\n" for t, lon, lat in rows))
+    pairing = open_pairing("x", Frames(START_S, delivers), options(tmp_path, str(track)), print)
+    assert pairing is not None
+    assert middle(pairing.place(frame(8.0))) == pytest.approx([0, 80 + AHEAD], abs=0.05)
+    pairing.close()
+
+
 # a whole run
 
 BEARING = math.radians(30.0)
