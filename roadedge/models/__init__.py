@@ -45,7 +45,13 @@ def _deeplab(spec: ModelSpec) -> RoadNet:
 def _cmipnet(spec: ModelSpec) -> RoadNet:
     from roadedge.models.cmipnet import CMIPNet
 
-    return CMIPNet(spec)
+    return CMIPNet(spec, _width(spec.name)[1])
+
+
+def _cmmpnet(spec: ModelSpec) -> RoadNet:
+    from roadedge.models.cmmpnet import VARIANTS, CMMPNet
+
+    return CMMPNet(spec, VARIANTS[spec.name])
 
 
 def _segnext(spec: ModelSpec) -> RoadNet:
@@ -65,11 +71,28 @@ def _cu_dgcn(spec: ModelSpec) -> RoadNet:
     return CUdGCN(spec, SIZES[spec.name])
 
 
+def _joint_connectivity(spec: ModelSpec) -> RoadNet:
+    from roadedge.models.hourglass import JointConnectivity
+
+    return JointConnectivity(spec)
+
+
 MODELS: dict[str, Callable[[ModelSpec], RoadNet]] = {
     "roadedge-n": _roadedge,
     "roadedge-s": _roadedge,
     "roadedge-m": _roadedge,
     "cmipnet": _cmipnet,
+    "cmipnet-slim": _cmipnet,
+    "cmmpnet": _cmmpnet,
+    "cmmpnet-slim": _cmmpnet,
+    "cmmpnet-linknet34": _cmmpnet,
+    "cmmpnet-resunet": _cmmpnet,
+    "cmmpnet-local": _cmmpnet,
+    "cmmpnet-local-global": _cmmpnet,
+    "cmmpnet-local-gate": _cmmpnet,
+    "cmmpnet-spp1": _cmmpnet,
+    "cmmpnet-spp2": _cmmpnet,
+    "cmmpnet-spp4": _cmmpnet,
     "linknet34": _baseline,
     "linknet34-1d": _baseline,
     "linknet34-late": _baseline,
@@ -95,6 +118,7 @@ MODELS: dict[str, Callable[[ModelSpec], RoadNet]] = {
     "cu-dgcn": _cu_dgcn,
     "cu-dgcn-large": _cu_dgcn,
     "cu-dgcn-xlarge": _cu_dgcn,
+    "joint-connectivity": _joint_connectivity,
 }
 
 

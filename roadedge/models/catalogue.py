@@ -49,6 +49,17 @@ CATALOGUE = {
         Entry("roadedge-s", OURS, BOTH, "Apache-2.0", Cost(1_999_504, 2_199_600, 3.432)),
         Entry("roadedge-m", OURS, BOTH, "Apache-2.0", Cost(4_743_856, 5_211_360, 7.893)),
         Entry("cmipnet", "TGRS 2024", BOTH, "Apache-2.0", Cost(31_117_873, 31_117_681, 52.748)),
+        Entry("cmipnet-slim", "TGRS 2024", BOTH, "Apache-2.0", Cost(1_954_909, 1_954_861, 3.479)),
+        Entry("cmmpnet", "TNNLS 2022", BOTH, "Apache-2.0", Cost(84_993_857, 84_966_913, 57.197)),
+        Entry("cmmpnet-slim", "TNNLS 2022", BOTH, "Apache-2.0", Cost(5_326_193, 5_319_457, 3.757)),
+        Entry("cmmpnet-linknet34", "TNNLS 2022", BOTH, "Apache-2.0", Cost(66_086_401, 66_059_457, 50.383)),
+        Entry("cmmpnet-resunet", "TNNLS 2022", BOTH, "Apache-2.0", Cost(89_500_033, 89_472_897, 480.968)),
+        Entry("cmmpnet-local", "TNNLS 2022", BOTH, "Apache-2.0", Cost(63_071_425, 63_044_481, 54.224)),
+        Entry("cmmpnet-local-global", "TNNLS 2022", BOTH, "Apache-2.0", Cost(81_481_793, 81_454_849, 54.242)),
+        Entry("cmmpnet-local-gate", "TNNLS 2022", BOTH, "Apache-2.0", Cost(63_950_913, 63_923_969, 55.7)),
+        Entry("cmmpnet-spp1", "TNNLS 2022", BOTH, "Apache-2.0", Cost(67_462_977, 67_436_033, 57.179)),
+        Entry("cmmpnet-spp2", "TNNLS 2022", BOTH, "Apache-2.0", Cost(70_969_153, 70_942_209, 57.183)),
+        Entry("cmmpnet-spp4", "TNNLS 2022", BOTH, "Apache-2.0", Cost(141_092_673, 141_065_729, 57.253)),
         Entry("linknet34", "CVPR 2019", BOTH, "Apache-2.0", Cost(21_645_601, 21_635_041, 23.378)),
         Entry("linknet34-1d", "CVPR 2019", BOTH, "Apache-2.0", Cost(21_765_897, 21_755_097, 23.579)),
         Entry("linknet34-late", "TNNLS 2022", BOTH, "Apache-2.0", Cost(43_278_593, 43_257_537, 45.934)),
@@ -74,6 +85,7 @@ CATALOGUE = {
         Entry("cu-dgcn", "IGARSS 2023", IMAGE, "Apache-2.0", Cost(90_841_134, 90_617_204, 91.834)),
         Entry("cu-dgcn-large", "IGARSS 2023", IMAGE, "Apache-2.0", Cost(203_371_854, 202_919_924, 197.467)),
         Entry("cu-dgcn-xlarge", "IGARSS 2023", IMAGE, "Apache-2.0", Cost(360_664_174, 359_901_812, 344.609)),
+        Entry("joint-connectivity", "arXiv 2312.04744", IMAGE, "Apache-2.0", Cost(14_973_013, 14_841_065, 62.358)),
     )
 }
 

@@ -32,28 +32,29 @@ GREY_MEAN, GREY_STD = 127.5, 255 / 3.2  # v / 255 * 3.2 - 1.6
 class CMIPNet(RoadNet):
     """Two streams, or with one input the D-LinkNet34 that remains; 31 117 873 parameters with image and trajectory."""
 
-    def __init__(self, spec: ModelSpec) -> None:
+    def __init__(self, spec: ModelSpec, width: float = 1.0) -> None:
+        """`width` scales all channels."""
         super().__init__(dataclasses.replace(spec, mean=(GREY_MEAN,) * 4, std=(GREY_STD,) * 4))
-        streams = len(spec.inputs)
+        streams, widths = len(spec.inputs), [int(width * channels) for channels in WIDTHS]
         self.normalise, self.stems = nn.ModuleDict(), nn.ModuleDict()
         for name in spec.inputs:
             channels = 3 if name == "image" else 1
             self.normalise[name] = Normalise((GREY_MEAN,) * channels, (GREY_STD,) * channels)
-            self.stems[name] = stem(name)
+            self.stems[name] = stem(name, widths[0])
         self.layers = nn.ModuleList()
-        inputs = WIDTHS[0]
-        for width, depth in zip(WIDTHS, DEPTHS, strict=True):
-            blocks = [ExchangeBlock(inputs, width, 1 if width == WIDTHS[0] else 2, streams)]
-            blocks += [ExchangeBlock(width, width, 1, streams) for _ in range(depth - 1)]
+        inputs = widths[0]
+        for outputs, depth in zip(widths, DEPTHS, strict=True):
+            blocks = [ExchangeBlock(inputs, outputs, 1 if outputs == widths[0] else 2, streams)]
+            blocks += [ExchangeBlock(outputs, outputs, 1, streams) for _ in range(depth - 1)]
             self.layers.append(nn.Sequential(*blocks))
-            inputs = width
-        self.centre = Centre(WIDTHS[3])
-        self.decoders = nn.ModuleList(
-            Decoder(wide, narrow, streams) for wide, narrow in ((512, 256), (256, 128), (128, 64), (64, 64))
-        )
-        self.enlarge = nn.ConvTranspose2d(64, 32, 4, 2, padding=1)
-        self.smooth = nn.Conv2d(32, 32, 3, padding=1)
-        self.fuse = nn.Conv2d(32 * streams, 1, 3, padding=1)
+            inputs = outputs
+        self.centre = Centre(widths[3])
+        narrower = (*widths[2::-1], widths[0])
+        self.decoders = nn.ModuleList(Decoder(*pair, streams) for pair in zip(widths[::-1], narrower, strict=True))
+        fine = widths[0] // 2
+        self.enlarge = nn.ConvTranspose2d(widths[0], fine, 4, 2, padding=1)
+        self.smooth = nn.Conv2d(fine, fine, 3, padding=1)
+        self.fuse = nn.Conv2d(fine * streams, 1, 3, padding=1)
         self._initialise()
 
     def _initialise(self) -> None:
@@ -89,13 +90,7 @@ class CMIPNet(RoadNet):
 
         Of the first stream's norm the first half of the channels counts, of the other one's the second half.
         """
-        total = super().penalty()
-        for block in self.exchange_blocks():
-            for m, norm in enumerate(block.second.norms):
-                assert isinstance(norm, nn.BatchNorm2d)
-                half = norm.weight.chunk(2)[m]
-                total = total + PENALTY_SPARSITY * half.abs().sum() - (half - half.mean()).abs().sum()
-        return PENALTY_WEIGHT * total
+        return sum((polarisation(block.second) for block in self.exchange_blocks()), super().penalty())
 
     def deployed(self, fold: bool = False) -> CMIPNet:
         """An equal network for export: the exchange is a constant, channels that no stream reads are not computed.
@@ -177,6 +172,16 @@ class FrozenBlock(nn.Module):
         return [torch.relu(a + b) for a, b in zip(inner, outer, strict=True)]
 
 
+def polarisation(shared: SharedConv) -> Tensor:
+    """λ [t Σ|γ| - Σ|γ - mean γ|], of the first stream's norm over its first half, of the second's over its second."""
+    total = torch.zeros((), device=shared.conv.weight.device)
+    for m, norm in enumerate(shared.norms):
+        assert isinstance(norm, nn.BatchNorm2d)
+        half = norm.weight.chunk(2)[m]
+        total = total + PENALTY_SPARSITY * half.abs().sum() - (half - half.mean()).abs().sum()
+    return PENALTY_WEIGHT * total
+
+
 class BgrConv2d(nn.Conv2d):
     """A convolution whose weights expect blue, green, red, as published; it is fed red, green, blue."""
 
@@ -187,15 +192,23 @@ class BgrConv2d(nn.Conv2d):
 
     def as_rgb(self) -> nn.Conv2d:
         """An equal convolution whose weights expect red, green, blue."""
-        out = nn.Conv2d(3, self.out_channels, 7, 2, 3, bias=False)
+        assert self.bias is None
+        out = nn.Conv2d(
+            3,
+            self.out_channels,
+            self.kernel_size,  # type: ignore[arg-type]
+            self.stride,  # type: ignore[arg-type]
+            self.padding,  # type: ignore[arg-type]
+            bias=False,
+        )
         out.weight = nn.Parameter(self.weight.detach().flip(1))
         return out
 
 
-def stem(name: str) -> nn.Sequential:
-    """Private to a modality: (N, C, H, W) → (N, 64, H/4, W/4). The convolution of a raster has a bias, as published."""
-    conv = BgrConv2d(3, 64, 7, 2, 3, bias=False) if name == "image" else nn.Conv2d(1, 64, 7, 2, 3)
-    return nn.Sequential(conv, nn.BatchNorm2d(64), nn.ReLU(), nn.MaxPool2d(3, 2, 1))
+def stem(name: str, width: int) -> nn.Sequential:
+    """Private to a modality: (N, C, H, W) → (N, width, H/4, W/4). A raster's convolution has a bias, as published."""
+    conv = BgrConv2d(3, width, 7, 2, 3, bias=False) if name == "image" else nn.Conv2d(1, width, 7, 2, 3)
+    return nn.Sequential(conv, nn.BatchNorm2d(width), nn.ReLU(), nn.MaxPool2d(3, 2, 1))
 
 
 @torch.no_grad()
