@@ -53,12 +53,27 @@ def draw_crop(
         A sample of crop x crop pixels, on the network's grid already (its `gsd_m` is None), and its truth
         (crop, crop) uint8 with 128 where the square leaves the image.
     """
-    sample = item.sample
+    matrix = draw_placement(item.sample, crop, gsd_m, spec, rng)
+    return placed_crop(item, matrix, crop, spec, rng)
+
+
+def draw_placement(
+    sample: Sample, crop: int, gsd_m: float | None, spec: AugmentSpec, rng: np.random.Generator
+) -> NDArray[np.float64]:
+    """Where a crop lies, how it is turned and scaled: (2, 3), corner coordinates of the source → of the crop."""
     ratio = gsd_m / sample.gsd_m if sample.gsd_m and gsd_m else 1.0
     step = ratio * float(np.exp(rng.uniform(*np.log(spec.scale))))  # source pixels per crop pixel
-    matrix = _placement(sample.size, crop, step, spec, rng)
-    metres = sample.gsd_m * step if sample.gsd_m else None  # of a crop pixel, scale jitter included
-    moved = moved_sample(sample, matrix, crop)
+    return _placement(sample.size, crop, step, spec, rng)
+
+
+def placed_crop(
+    item: LabelledSample, matrix: NDArray[np.float64], crop: int, spec: AugmentSpec, rng: np.random.Generator
+) -> tuple[Sample, NDArray[np.uint8]]:
+    """The crop that `draw_placement` chose, recoloured and corrupted, and its truth; as `draw_crop` returns them."""
+    step = float(1 / np.sqrt(abs(np.linalg.det(matrix[:, :2]))))
+    gsd_m = item.sample.gsd_m
+    metres = gsd_m * step if gsd_m else None  # of a crop pixel, scale jitter included
+    moved = moved_sample(item.sample, matrix, crop)
     mask = moved_mask(item.mask, matrix, crop)
     moved = _degraded(_recoloured(moved, spec, rng), mask, spec, metres, rng)
     return moved, mask

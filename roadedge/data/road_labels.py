@@ -17,6 +17,7 @@ from roadedge.roadgraph.graph import PIXEL, Line, RoadGraph
 from roadedge.roadgraph.trace import simplify
 
 Classes = NDArray[np.uint8]
+Wanted = tuple[tuple[str, int], ...]  # task and scale of each label
 IGNORED_CLASS = 255
 CONNECTIVITY_CLASSES = 5  # 0 no road, else how many ways lead on: 1 dead end, 2 stretch, 3 junction, 4 crossing
 ORIENTATION_CLASSES = 37  # 36 steps of ten degrees, and no road
@@ -78,6 +79,11 @@ LABELS: dict[str, Callable[[RoadGraph, Classes, int], Classes]] = {
     "connectivity": connectivity,
     "orientation": orientation,
 }
+
+
+def label_key(task: str, scale: int) -> str:
+    """The name of a label in a batch."""
+    return f"{task}/{scale}"
 
 
 def moved_roads(roads: RoadGraph, matrix: NDArray[np.float64], side: int) -> RoadGraph:

@@ -7,18 +7,21 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from roadedge.data.augment import draw_crop
+from roadedge.data.augment import draw_placement, placed_crop
 from roadedge.data.city import City
-from roadedge.data.folder import Entry, FolderDataset, LabelledSample, hold_out, read_entry
+from roadedge.data.folder import Entry, FolderDataset, LabelledSample, hold_out, read_entry, second_of
+from roadedge.data.road_labels import LABELS, Wanted, label_key, moved_roads
+from roadedge.data.traced_roads import roads_of
 from roadedge.errors import DataError
 from roadedge.preprocess import Feeds, preprocess
+from roadedge.roadgraph import RoadGraph
 from roadedge.sample import Sample
 from roadedge.spec import ModelSpec
 from roadedge.training.recipe import Recipe
@@ -37,6 +40,7 @@ class Batch:
 
     feeds: Feeds
     target: NDArray[np.uint8]
+    labels: dict[str, NDArray[np.uint8]] = field(default_factory=dict)  # classes (N, H / s, W / s) by `label_key`
 
 
 class Pool:
@@ -48,6 +52,7 @@ class Pool:
     def __init__(self, name: str, share: float, readers: list[Callable[[], LabelledSample]]) -> None:
         self.name, self.share, self.readers = name, share, readers
         self._kept: OrderedDict[int, LabelledSample] = OrderedDict()
+        self._roads: dict[int, RoadGraph] = {}
         self._bytes = 0
         self._lock = threading.Lock()
 
@@ -69,6 +74,17 @@ class Pool:
                 self._bytes -= _bytes_of(self._kept.popitem(last=False)[1])
         return item
 
+    def roads(self, index: int) -> RoadGraph:
+        """The road graph of one sample's truth, in its pixels."""
+        with self._lock:
+            if index in self._roads:
+                return self._roads[index]
+        item = self[index]
+        found = roads_of(item.mask, item.sample.gsd_m)
+        with self._lock:
+            self._roads[index] = found
+        return found
+
 
 def training_pools(recipe: Recipe, folders: list[Path]) -> tuple[list[Pool], Pool]:
     """The pools to train on and the one to choose checkpoints by.
@@ -78,8 +94,7 @@ def training_pools(recipe: Recipe, folders: list[Path]) -> tuple[list[Pool], Poo
     """
     pools, aside = [], []
     for folder in folders:
-        dataset = FolderDataset(folder, "train")
-        entries, held = hold_out(dataset.entries, places_aside(recipe, folder.name, dataset.entries))
+        entries, held = divided(recipe, folder)
         share = recipe.weights.get(folder.name, 1.0) * len(entries)
         pools.append(Pool(folder.name, share, [_reader(e) for e in entries]))
         aside += [_reader(e) for e in held]
@@ -94,6 +109,28 @@ def training_pools(recipe: Recipe, folders: list[Path]) -> tuple[list[Pool], Poo
         aside += city_readers([CITY_VALIDATION_SEED], min(CITY_VALIDATION_TILES, recipe.city_tiles), recipe.gsd_m)
     step = max(1, math.ceil(len(aside) / recipe.evaluate_most))  # where there are too many, some of each set
     return [p for p in pools if len(p)], Pool("validation", 1.0, aside[::step])
+
+
+def divided(recipe: Recipe, folder: Path) -> tuple[list[Entry], list[Entry]]:
+    """What of a data set is trained on, and what checkpoints are chosen by.
+
+    The latter are places of the train split; where the data set has a test split and the recipe sets none aside, its
+    own val split.
+    """
+    where = (second_of(folder, recipe.inputs), recipe.fold, recipe.folds)
+    dataset = FolderDataset(folder, "train", *where)
+    if {"val", "test"} <= dataset.splits and folder.name not in recipe.hold_out:
+        return dataset.entries, FolderDataset(folder, "val", *where).entries
+    return hold_out(dataset.entries, places_aside(recipe, folder.name, dataset.entries))
+
+
+def tested_pool(recipe: Recipe, folders: list[Path]) -> Pool:
+    """The samples of one fold that were neither trained on nor chosen by."""
+    entries: list[Entry] = []
+    for folder in folders:
+        where = (second_of(folder, recipe.inputs), recipe.fold, recipe.folds)
+        entries += FolderDataset(folder, "test", *where).entries
+    return Pool("test", 1.0, [_reader(entry) for entry in entries])
 
 
 def places_aside(recipe: Recipe, folder: str, entries: list[Entry]) -> int:
@@ -122,34 +159,45 @@ def city_readers(
     return [reader(i) for i in range(tiles)]
 
 
-def make_batch(recipe: Recipe, spec: ModelSpec, pools: list[Pool], step: int, rank: int = 0) -> Batch:
-    """The batch of one step. Nothing but the arguments decides what it holds."""
+def make_batch(
+    recipe: Recipe, spec: ModelSpec, pools: list[Pool], step: int, rank: int = 0, wanted: Wanted = ()
+) -> Batch:
+    """The batch of one step, with the labels `wanted`. Nothing but the arguments decides what it holds."""
     rng = np.random.default_rng([recipe.seed, step, rank])
     shares = np.array([pool.share for pool in pools])
     shares = shares / shares.sum()
     drawn: list[tuple[Feeds, NDArray[np.uint8]]] = []
+    labels: dict[str, list[NDArray[np.uint8]]] = {label_key(*one): [] for one in wanted}
     for _ in range(recipe.batch):
         pool = pools[int(rng.choice(len(pools), p=shares))]
-        item = pool[int(rng.integers(len(pool)))]
-        sample, mask = draw_crop(item, recipe.crop, recipe.gsd_m, recipe.augment, rng)
+        index = int(rng.integers(len(pool)))
+        item = pool[index]
+        matrix = draw_placement(item.sample, recipe.crop, recipe.gsd_m, recipe.augment, rng)
+        sample, mask = placed_crop(item, matrix, recipe.crop, recipe.augment, rng)
         drawn.append((preprocess(sample, spec), mask))
+        if wanted:
+            roads = moved_roads(pool.roads(index), matrix, recipe.crop)
+            for task, scale in wanted:
+                labels[label_key(task, scale)].append(LABELS[task](roads, mask, scale))
     feeds: dict[str, NDArray[Any]] = {name: np.concatenate([f[name] for f, _ in drawn]) for name in spec.inputs}
-    return Batch(feeds, np.stack([mask for _, mask in drawn]))
+    stacked = {key: np.stack(planes) for key, planes in labels.items()}
+    return Batch(feeds, np.stack([mask for _, mask in drawn]), stacked)
 
 
 def prefetched(
-    recipe: Recipe, spec: ModelSpec, pools: list[Pool], start: int, stop: int, rank: int = 0
+    recipe: Recipe, spec: ModelSpec, pools: list[Pool], start: int, stop: int, rank: int = 0, wanted: Wanted = ()
 ) -> Iterator[tuple[int, Batch]]:
     """(step, batch) from `start` up to `stop`, made ahead by two threads, in order."""
     ahead = 4
     with ThreadPoolExecutor(2) as executor:
         waiting = [
-            executor.submit(make_batch, recipe, spec, pools, s, rank) for s in range(start, min(start + ahead, stop))
+            executor.submit(make_batch, recipe, spec, pools, s, rank, wanted)
+            for s in range(start, min(start + ahead, stop))
         ]
         for step in range(start, stop):
             batch = waiting.pop(0).result()
             if step + ahead < stop:
-                waiting.append(executor.submit(make_batch, recipe, spec, pools, step + ahead, rank))
+                waiting.append(executor.submit(make_batch, recipe, spec, pools, step + ahead, rank, wanted))
             yield step, batch
 
 

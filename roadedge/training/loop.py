@@ -23,11 +23,12 @@ from roadedge.spec import ModelSpec
 from roadedge.training.batches import CITY, Batch, Pool, make_batch, prefetched, training_pools
 from roadedge.training.interruption import Interruption
 from roadedge.training.log import Log
-from roadedge.training.losses import road_loss
+from roadedge.training.losses import total_loss
 from roadedge.training.pictures import draw_curves, draw_panels
 from roadedge.training.qat import START, distance, fine_tuned_spec, load_start, quantized
 from roadedge.training.recipe import Recipe
 from roadedge.training.run import Report, Run, provenance, save_state, start_run
+from roadedge.training.tasks import labels_wanted
 from roadedge.training.validation import validate
 
 LOG_EVERY = 25
@@ -87,11 +88,12 @@ def train(
     report(", ".join(f"{p.name}: {len(p)} samples" for p in pools) + f"; chosen by {len(validation)} set aside")
     precision = effective_precision(recipe.precision)
     report(f"{recipe.model}, {sum(p.numel() for p in run.network.parameters())} parameters, {precision}, channels-last")
+    wanted = () if recipe.qat.on else labels_wanted(run.network, recipe)  # what is quantized has its logits alone
     log = Log(output, run.step)
     began, first_step = time.perf_counter(), run.step
     before = run.seconds
     with Interruption() as interruption:
-        for step, batch in prefetched(recipe, spec, pools, run.step, recipe.steps):
+        for step, batch in prefetched(recipe, spec, pools, run.step, recipe.steps, wanted=wanted):
             loss, norm = train_step(run, batch, step, precision, output)
             run.step = step + 1
             run.seconds = before + time.perf_counter() - began
@@ -157,13 +159,14 @@ def train_step(run: Run, batch: Batch, step: int, precision: str, output: Path) 
     feeds = {name: torch.from_numpy(value) for name, value in batch.feeds.items()}
     low = torch.autocast("cpu", torch.bfloat16) if precision == "bf16" else nullcontext()
     with low:
-        logits = network(feeds)["logits"]
+        outputs = network(feeds)
     target = torch.from_numpy(batch.target)
-    loss = road_loss(logits, target, recipe.dice) + network.penalty()
+    labels = {name: torch.from_numpy(value) for name, value in batch.labels.items()}
+    loss = total_loss(outputs, target, labels, recipe) + network.penalty()
     if run.teacher is not None:
         with low, torch.no_grad():
             said = run.teacher(feeds)["logits"]
-        loss = loss + recipe.qat.distil * distance(logits, said, target)
+        loss = loss + recipe.qat.distil * distance(outputs["logits"], said, target)
     run.optimiser.zero_grad(set_to_none=True)
     loss.backward()
     norm = nn.utils.clip_grad_norm_(network.parameters(), recipe.clip or math.inf)
@@ -192,10 +195,17 @@ def update_average(average: nn.Module, network: nn.Module, decay: float) -> None
 
 
 def rate(recipe: Recipe, step: int) -> float:
-    """Learning rate of a step: linear warm-up, then half a cosine down to 1 % of the peak."""
+    """Learning rate of a step: linear warm-up, then the recipe's schedule; a cosine goes down to 1 % of the peak."""
     if step < recipe.warmup_steps:
         return recipe.lr * (step + 1) / recipe.warmup_steps
+    if recipe.schedule == "constant":
+        return recipe.lr
+    if recipe.schedule == "steps":
+        drops = sum(step >= round(share * recipe.steps) for share in recipe.drops)
+        return float(recipe.lr * 0.1**drops)
     share = (step - recipe.warmup_steps) / max(1, recipe.steps - recipe.warmup_steps)
+    if recipe.schedule == "linear":
+        return recipe.lr * max(0.0, 1 - share)
     return recipe.lr * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * min(1.0, share))))
 
 

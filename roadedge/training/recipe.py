@@ -45,6 +45,30 @@ class QatSpec:
 
 
 @dataclass(frozen=True, slots=True)
+class LossSpec:
+    """The loss: which one on roads, and what the outputs beside the logits weigh against it.
+
+    A network without such outputs is trained on its logits alone, whatever the weights.
+    """
+
+    road: str = "bce-dice"  # whose `dice` weighs the second term; or soft-iou
+    intermediate: float = 1.0  # of roads at coarser scales and from earlier stages, each
+    connectivity: float = 1.0  # each scale
+    orientation: float = 1.0
+
+    def __post_init__(self) -> None:
+        if self.road not in ("bce-dice", "soft-iou"):
+            raise RecipeError(f"loss.road must be bce-dice or soft-iou, got {self.road!r}")
+        for name in ("intermediate", "connectivity", "orientation"):
+            if not getattr(self, name) >= 0:
+                raise RecipeError(f"loss.{name} must be zero or more, got {getattr(self, name)}")
+
+    def weight(self, task: str) -> float:
+        """Of an output of a task: road, connectivity or orientation."""
+        return {"road": self.intermediate}.get(task, getattr(self, task, 0.0))
+
+
+@dataclass(frozen=True, slots=True)
 class Recipe:
     """All settings of one run. Steps count optimiser updates; shares and weights need not sum to one."""
 
@@ -55,7 +79,9 @@ class Recipe:
     steps: int = 4000
     batch: int = 8
     crop: int = 256
-    optimiser: str = "adamw"
+    optimiser: str = "adamw"  # adam, adamw, or sgd with a momentum of 0.9
+    schedule: str = "cosine"  # after the warm-up: cosine to 1 %, linear to 0, steps (x 0.1 at `drops`), or constant
+    drops: tuple[float, ...] = ()  # where `steps` drops, as shares of all steps
     lr: float = 2e-3
     weight_decay: float = 0.02
     warmup_steps: int = 200
@@ -68,6 +94,8 @@ class Recipe:
     city_tiles: int = 256  # how many 512 x 512 windows of it are drawn from
     city_seeds: int = 16
     weights: dict[str, float] = field(default_factory=dict)  # of a folder by its name; default 1.0
+    folds: int = 0  # parts of a cross-validation; 0: the data sets' own splits
+    fold: int = 0  # which of them is tested, from 1 on; 0: all, one after the other
     hold_out: dict[str, int] = field(
         default_factory=dict
     )  # places set aside of a folder's train split, to choose by; a tenth
@@ -77,6 +105,7 @@ class Recipe:
     panels: int = 6
     licence: str = ""
     augment: AugmentSpec = field(default_factory=AugmentSpec)
+    loss: LossSpec = field(default_factory=LossSpec)
     qat: QatSpec = field(default_factory=QatSpec)
 
     def __post_init__(self) -> None:
@@ -85,8 +114,14 @@ class Recipe:
                 raise RecipeError(f"{name} must be at least 1, got {getattr(self, name)}")
         if self.crop % 32:
             raise RecipeError(f"crop must be a multiple of 32, got {self.crop}")
-        if self.optimiser not in ("adam", "adamw"):
-            raise RecipeError(f"optimiser must be adam or adamw, got {self.optimiser!r}")
+        if self.optimiser not in ("adam", "adamw", "sgd"):
+            raise RecipeError(f"optimiser must be adam, adamw or sgd, got {self.optimiser!r}")
+        if self.schedule not in ("cosine", "linear", "steps", "constant"):
+            raise RecipeError(f"schedule must be cosine, linear, steps or constant, got {self.schedule!r}")
+        if any(type(share) is not float or not 0 < share < 1 for share in self.drops):
+            raise RecipeError(f"drops are shares of all steps between 0 and 1, such as 0.5, got {self.drops}")
+        if self.folds < 0 or self.folds == 1 or not 0 <= self.fold <= self.folds:
+            raise RecipeError(f"fold must lie in 1 ... folds and folds be at least 2, got {self.fold} of {self.folds}")
         if self.precision not in ("auto", "bf16", "fp32"):
             raise RecipeError(f"precision must be auto, bf16 or fp32, got {self.precision!r}")
         if not self.lr > 0:
@@ -117,7 +152,7 @@ def recipe_of_text(text: str, where: str = "the recipe") -> Recipe:
 def recipe_from(values: dict[str, Any], where: str = "the recipe") -> Recipe:
     """Check plain values and make a Recipe of them; raises RecipeError."""
     plain = dict(values)
-    for name, kind in (("augment", AugmentSpec), ("qat", QatSpec)):
+    for name, kind in (("augment", AugmentSpec), ("loss", LossSpec), ("qat", QatSpec)):
         if isinstance(plain.get(name), dict):
             plain[name] = _checked(kind, plain[name], f"[{name}] of {where}")
     recipe: Recipe = _checked(Recipe, plain, where)

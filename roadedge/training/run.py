@@ -37,11 +37,10 @@ class Run:
         rest = [p for p in self.network.parameters() if not any(p is one for one in scales)]
         decay = [p for p in rest if p.ndim > 1]
         plain = [p for p in rest if p.ndim <= 1]  # norms and biases are not decayed
-        kind = torch.optim.AdamW if recipe.optimiser == "adamw" else torch.optim.Adam
         groups = [{"params": decay, "weight_decay": recipe.weight_decay}, {"params": plain, "weight_decay": 0.0}]
         if scales:  # learned step sizes, which are logarithms
             groups.append({"params": scales, "weight_decay": 0.0, "pace": SCALE_PACE})
-        self.optimiser = kind(groups, lr=recipe.lr, fused=True)
+        self.optimiser = _optimiser(recipe, groups)
         self.step = 0
         self.best_step = 0
         self.best_g_iou: float | None = None
@@ -75,6 +74,13 @@ class Run:
         self.optimiser.load_state_dict(state["optimiser"])
         self.step, self.seconds = state["step"], state["seconds"]
         self.best_step, self.best_g_iou = state["best_step"], state["best_g_iou"]
+
+
+def _optimiser(recipe: Recipe, groups: list[dict[str, Any]]) -> torch.optim.Optimizer:
+    if recipe.optimiser == "sgd":
+        return torch.optim.SGD(groups, lr=recipe.lr, momentum=0.9, fused=True)
+    kind = torch.optim.AdamW if recipe.optimiser == "adamw" else torch.optim.Adam
+    return kind(groups, lr=recipe.lr, fused=True)
 
 
 def start_run(run: Run, folders: list[Path], output: Path, init: Path | None, resume: bool, report: Report) -> None:

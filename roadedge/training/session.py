@@ -194,11 +194,6 @@ def _check_inputs(recipe: Recipe, asked: bool) -> None:
 
 def count_samples(data: list[Path], recipe: Recipe) -> int:
     """How many samples one epoch is: those that are trained on, not those set aside."""
-    from roadedge.data.folder import FolderDataset, hold_out
-    from roadedge.training.batches import places_aside
+    from roadedge.training.batches import divided
 
-    count = 0
-    for folder in data:
-        entries = FolderDataset(folder, "train").entries
-        count += len(hold_out(entries, places_aside(recipe, folder.name, entries))[0])
-    return count or recipe.city_tiles
+    return sum(len(divided(recipe, folder)[0]) for folder in data) or recipe.city_tiles

@@ -194,6 +194,15 @@ def test_the_rate_warms_up_and_falls_to_a_hundredth() -> None:
     assert all(a >= b for a, b in itertools.pairwise(rates[10:]))
 
 
+@pytest.mark.parametrize(
+    ("schedule", "expected"),
+    [("constant", (1.0, 1.0, 1.0, 1.0)), ("linear", (1.0, 0.5, 0.25, 0.0)), ("steps", (1.0, 0.1, 0.01, 0.01))],
+)
+def test_the_rate_follows_the_schedule_of_a_paper(schedule: str, expected: tuple[float, ...]) -> None:
+    recipe = Recipe(steps=100, warmup_steps=0, lr=1.0, schedule=schedule, drops=(0.5, 0.75))
+    assert [rate(recipe, step) for step in (0, 50, 75, 100)] == pytest.approx(expected)
+
+
 def test_the_average_moves_by_its_decay() -> None:
     run = Run(TINY, ModelSpec("roadedge-n"))
     with torch.no_grad():

@@ -32,7 +32,11 @@ def test_an_unknown_key_of_a_table_is_named() -> None:
     [
         ("crop", 100, "multiple of 32"),
         ("steps", 0, "at least 1"),
-        ("optimiser", "sgd", "adam or adamw"),
+        ("optimiser", "rmsprop", "adam, adamw or sgd"),
+        ("schedule", "plateau", "cosine, linear, steps or constant"),
+        ("drops", [0.5, 1.5], "between 0 and 1"),
+        ("fold", 3, "1 ... folds"),
+        ("loss", {"road": "dice"}, "bce-dice or soft-iou"),
         ("precision", "fp16", "auto, bf16 or fp32"),
         ("lr", 0.0, "positive"),
         ("batch", "8", "expected int"),

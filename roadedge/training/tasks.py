@@ -1,0 +1,52 @@
+"""What the outputs of a network are, by the words of their names, and which labels training them needs.
+
+`logits` and every `*_logits` are roads, `connectivity` and `orientation` in a name are those tasks: `half_orientation`,
+`connectivity_1`. The scale of an output is read off its size.
+"""
+
+from __future__ import annotations
+
+import copy
+
+import torch
+
+from roadedge.data.road_labels import LABELS, Wanted
+from roadedge.errors import SpecMismatchError
+from roadedge.models.blocks import RoadNet
+from roadedge.training.recipe import Recipe
+
+ROAD = "road"
+
+
+def task_of(name: str) -> str | None:
+    """Road, connectivity or orientation; None for an output of another kind, which is not trained."""
+    words = name.split("_")
+    return next((task for task in LABELS if task in words), ROAD if "logits" in words else None)
+
+
+def labels_wanted(network: RoadNet, recipe: Recipe) -> Wanted:
+    """Task and scale of all labels that this network's outputs need. Nothing is computed, shapes are only followed.
+
+    Raises:
+        SpecMismatchError: an output whose size does not divide that of the crop.
+    """
+    probe = copy.deepcopy(network).to("meta").train()
+    sides = (2, recipe.crop, recipe.crop)
+    feeds = {
+        name: torch.zeros(*sides, 3 if name == "image" else 1, dtype=torch.uint8, device="meta")
+        for name in network.spec.inputs
+    }
+    with torch.no_grad():
+        outputs = probe(feeds)
+    found = set()
+    for name, output in outputs.items():
+        task = task_of(name)
+        if task in LABELS and recipe.loss.weight(task):
+            scale, rest = divmod(recipe.crop, output.shape[-1])
+            if rest or not scale:
+                raise SpecMismatchError(
+                    f"the output {name} has {output.shape[-1]} pixels a side and a crop {recipe.crop}; "
+                    "take a crop that is a multiple of it"
+                )
+            found.add((task, scale))
+    return tuple(sorted(found))
