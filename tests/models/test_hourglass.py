@@ -1,0 +1,100 @@
+"""The joint connectivity network: the specified numbers, its outputs by name, its gates."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+import torch
+from torch import nn
+
+from roadedge.models import create_model
+from roadedge.models.catalogue import cost, gmac
+from roadedge.models.hourglass import GlobalAwareBlock, Hourglass, JointConnectivity
+from roadedge.spec import ModelSpec
+from tests.models.networks import disturb_norms, follow_norms, random_feeds
+
+
+def of_an_image() -> JointConnectivity:
+    spec = dataclasses.replace(ModelSpec("joint-connectivity"), inputs=("image",))
+    network = create_model("joint-connectivity", spec)
+    assert isinstance(network, JointConnectivity)
+    return network.eval()
+
+
+def parameters(*modules: nn.Module) -> int:
+    return sum(p.numel() for module in modules for p in module.parameters())
+
+
+class TestNumbers:
+    def test_parameters_and_multiply_adds_with_all_heads(self) -> None:
+        with torch.device("meta"):
+            network = of_an_image()
+        assert parameters(network) == 14_973_013
+        assert gmac(network) == pytest.approx(64.77, rel=0.001)
+
+    def test_the_deployed_network_is_spared_the_heads_of_teaching(self) -> None:
+        with torch.device("meta"):
+            counted = cost(of_an_image())
+        assert counted.parameters == 14_973_013
+        assert counted.gmac < 62.5
+
+    def test_parts(self) -> None:
+        with torch.device("meta"):
+            assert parameters(GlobalAwareBlock(128, 128)) == 297_472
+            assert parameters(Hourglass(3)) * 2 == 12_493_824
+
+
+def test_outputs_have_their_names_and_scales() -> None:
+    with torch.device("meta"):
+        network = of_an_image().train()
+    out = network({"image": torch.zeros(1, 512, 512, 3, device="meta")})
+    assert {name: tuple(value.shape[1:]) for name, value in out.items()} == {
+        "first_logits": (1, 128, 128),
+        "first_connectivity": (5, 128, 128),
+        "second_logits": (1, 128, 128),
+        "second_connectivity": (5, 128, 128),
+        "logits": (1, 512, 512),
+        "connectivity": (5, 512, 512),
+    }
+
+
+def test_the_deployed_network_says_the_same_of_the_road() -> None:
+    network = of_an_image()
+    disturb_norms(network)
+    follow_norms(network)
+    feeds = random_feeds(network, 64, 64, batch=1)
+    with torch.no_grad():
+        whole, deployed = network(feeds), network.deployed()(feeds)
+    assert set(whole) == {"logits", "connectivity"}
+    assert set(deployed) == {"logits"}
+    assert float((whole["logits"] - deployed["logits"]).abs().max()) < 1e-4 * (1 + float(whole["logits"].abs().max()))
+
+
+def test_a_gated_block_is_what_the_formula_says() -> None:
+    torch.manual_seed(0)
+    block = GlobalAwareBlock(16, 32).eval()
+    x = torch.randn(2, 16, 5, 7)
+    with torch.no_grad():
+        inner = block.second(torch.relu(block.first(x)))
+        squeeze, widen = (part for part in block.channels if isinstance(part, nn.Conv2d))
+        mean = inner.mean((2, 3))
+        weight = torch.sigmoid(torch.relu(mean @ squeeze.weight.flatten(1).T) @ widen.weight.flatten(1).T)
+        gated = inner * weight[:, :, None, None]
+        gated = gated * torch.sigmoid(gated.mean(1))[:, None]
+        assert torch.allclose(block(x), torch.relu(gated + block.shortcut(x)), atol=1e-5)
+
+
+def test_an_hourglass_sees_across_and_adds_what_came() -> None:
+    torch.manual_seed(0)
+    glass = Hourglass(3).eval()
+    for module in glass.modules():
+        if isinstance(module, GlobalAwareBlock):
+            norm = module.second[1]
+            assert isinstance(norm, nn.BatchNorm2d)
+            nn.init.zeros_(norm.weight)  # its branch adds nothing: what is left is pooling and growing
+    x = torch.rand(1, 128, 16, 16)
+    levels = [nn.functional.max_pool2d(x, 2**k) for k in range(4)]
+    want = torch.stack([nn.functional.interpolate(level, size=16, mode="nearest") for level in levels]).sum(0)
+    with torch.no_grad():
+        assert torch.allclose(glass(x), want, atol=1e-5)
