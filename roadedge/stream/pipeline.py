@@ -147,15 +147,19 @@ class Pipeline:
             NonFiniteError: the network returned NaN.
         """
         self._start_ns = self._clock.now_ns()
-        joins = self._start()
+        joins: list[Callable[[], None]] = []
         try:
             try:
+                self._start(joins)
                 self._watch_over()
             except KeyboardInterrupt:
+                if len(joins) <= len(self._lanes):  # not all threads were started, so nobody would see the end
+                    raise
                 self.run.interrupted = True
                 self._stop()
                 self._watch_over()
         except KeyboardInterrupt:
+            self.run.interrupted = True
             self._abort(None)
         except BaseException as error:
             self._abort(error)
@@ -179,18 +183,16 @@ class Pipeline:
             self.run.remarks.notice("a call that did not return was left behind")
             self._abort(None)
 
-    def _start(self) -> list[Callable[[], None]]:
-        """Start the threads, the last stage first."""
+    def _start(self, joins: list[Callable[[], None]]) -> None:
+        """Start the threads, the last stage first; `joins` takes what waits for each."""
         steps = (*self._chain.steps, ("encode", self._encode))
         latest = self._plan.policy == "latest" and (self._rate_hz or self._source.delivers or self._realtime)
         for name, _ in steps:
             give_way = partial(self._drop, cause=f"latest:{name}") if latest else None
             self._lanes.append(Lane(self._clock, 1 if latest else QUEUED, give_way))
-        joins = []
         for (name, step), lane, after in reversed(list(zip(steps, self._lanes, [*self._lanes[1:], None], strict=True))):
             joins.append(self._clock.start(partial(self._stage, name, step, lane, after), name))
         joins.append(self._clock.start(self._read, "decode"))
-        return joins
 
     def _watch_over(self) -> None:
         """Wait for the end, and show what happens."""

@@ -336,6 +336,22 @@ def test_a_third_ctrl_c_waits_no_longer_for_a_call_that_does_not_return() -> Non
     assert "a call that did not return was left behind" in run.notices
 
 
+def test_ctrl_c_while_the_threads_start_ends_those_that_run() -> None:
+    class Hasty(HandClock):
+        started = 0
+
+        def start(self, work: Callable[[], None], name: str) -> Callable[[], None]:
+            self.started += 1
+            if self.started == 4:
+                raise KeyboardInterrupt
+            return super().start(work, name)
+
+    clock = Hasty()
+    run = Pipeline(FakeSource(clock, 99, 10.0), FakeRunner(clock), [], Plan(), clock).go()
+    assert run.interrupted
+    assert len(run.records) == 0
+
+
 class OneBad(FakeSource):
     """Its second frame is bad."""
 
