@@ -90,7 +90,7 @@ def infer(options: InferOptions, tell: Tell = lambda text: None, clock: Clock | 
             raise error or failure_of(pipeline.run, folder)
         facts = {
             "source": masked(options.source),
-            "runner": runner.describe(),
+            "runner": {**runner.describe(), "file": model["file"]},  # folders name people and machines
             "model": model,
             "machine_load_before": busy,
             "machine": None if machine is None else machine.to_dict(),

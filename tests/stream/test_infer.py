@@ -145,6 +145,18 @@ def test_metrics_say_what_ran_and_what_a_percentile_would_take(tiles: Path) -> N
     assert metrics["environment"]["python"]
 
 
+def test_metrics_name_no_folder_of_the_machine(tiles: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Told(FakeRunner):
+        def describe(self) -> dict[str, Any]:
+            return {**super().describe(), "file": str(tiles / "model.onnx")}
+
+    monkeypatch.setattr(roadedge.runners, "open_runner", lambda *arguments: Told())
+    assert main(["infer", "tiles"]) == 0
+    metrics = json.loads(Path("runs/infer/tiles/metrics.json").read_text())
+    assert metrics["runner"]["file"] == metrics["model"]["file"] == "fakes.py"
+    assert str(tiles) not in str({**metrics, "model": None})
+
+
 def test_an_invalid_run_is_a_failure_only_where_that_was_asked_for(tiles: Path) -> None:
     assert main(["infer", str(tiles)]) == 0
     assert main(["infer", str(tiles), "--require-valid"]) == 6
