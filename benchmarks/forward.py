@@ -6,6 +6,7 @@ H.264, and read, placed and made to an image from above by what `roadedge infer 
 
 - points of the ground, carried from the camera's pixels by the place, against where they are, in metres and in pixels
   of 0.35 m, by their distance ahead: with all digits, as a receiver writes, and with a body that nods and rolls;
+- the same live, where a frame knows only the fixes that have come: fixes arrive 0.1 s late;
 - the picture from above against the orthophoto cut at the same place, by phase correlation;
 - with --infer, G_IoU of `roadedge-s` on those pictures and on the orthophoto cut at the same places, which is what the
   perspective costs, and with points about the road's middle that stand for a fleet: that score is semi-synthetic. The
@@ -17,7 +18,9 @@ H.264, and read, placed and made to an image from above by what `roadedge infer 
 from __future__ import annotations
 
 import argparse
+import collections
 import dataclasses
+import itertools
 import os
 import sys
 import tempfile
@@ -37,6 +40,7 @@ from numpy.typing import NDArray  # noqa: E402
 from benchmarks.flight import FOCAL_PX, RATE_HZ, SIZE, Pose, Scene, on, write_video  # noqa: E402
 from roadedge.atomic import write_json, write_text  # noqa: E402
 from roadedge.environment import environment  # noqa: E402
+from roadedge.georeference.live_track import LiveRow, LiveTrack  # noqa: E402
 from roadedge.imagery import read_image  # noqa: E402
 from roadedge.metrics.pixel import count_pixels, global_iou  # noqa: E402
 from roadedge.place import Place  # noqa: E402
@@ -49,6 +53,8 @@ SPEED_MPS, HEIGHT_M, PITCH_DEG = 12.0, 2.5, -12.0
 NEAR_M, FAR_M, WIDTH_M, GSD_M = 5.0, 45.0, 30.0, 0.35
 BANDS_M = ((5.0, 15.0), (15.0, 30.0), (30.0, 45.0))
 START_S = 1.78e9
+AHEAD_M = 22.5
+LATE_S, TAKEN_S = 0.1, 0.03  # live: how late a fix arrives, and how old a frame is when its place is asked for
 NOD_DEG, ROLL_DEG = 0.3, 0.3  # of a car on a paved road, amplitude
 # label: digits of longitude and latitude, fixes a second, whether the body moves
 DRIVES: dict[str, tuple[int, float, bool]] = {
@@ -198,6 +204,42 @@ def run(data: Path, folder: Path, seconds: float) -> dict[str, Any]:
     return drives
 
 
+def carried_on(scene: Scene, seconds: float) -> dict[str, dict[str, float]]:
+    """The same drive live: errors of the ground 22.5 m ahead where each frame knows only the fixes that have come."""
+    poses = driven(scene, seconds, False)
+    found = {}
+    for fixes_hz, says_course in itertools.product((1, 5, 10), (False, True)):
+        track, waiting, apart = LiveTrack(), collections.deque(poses[:: RATE_HZ // fixes_hz]), []
+        for pose in poses:
+            while waiting and waiting[0].t_s + LATE_S <= pose.t_s + TAKEN_S:
+                track.add(row_of(scene, waiting.popleft(), says_course), START_S + pose.t_s)
+            known = track.at(START_S + pose.t_s, 2.0)
+            if known is None or known.yaw_deg is None:
+                continue
+            here = scene.plane.from_lonlat([[known.lon_deg, known.lat_deg]])[0]
+            apart.append(np.linalg.norm(ahead_of(here, known.yaw_deg) - ahead_of(position(pose), pose.yaw_deg)))
+        said = "course of its own" if says_course else "course by its steps"
+        found[f"{fixes_hz} a second, {said}"] = {
+            "frames": len(apart), "median_m": float(np.median(apart)), "p99_m": float(np.percentile(apart, 99)),
+        }  # fmt: skip
+    return found
+
+
+def position(pose: Pose) -> NDArray[np.float64]:
+    return np.array([pose.east_m, pose.north_m])
+
+
+def ahead_of(here: NDArray[np.float64], yaw_deg: float) -> NDArray[np.float64]:
+    yaw = np.radians(yaw_deg)
+    return here + AHEAD_M * np.array([np.sin(yaw), np.cos(yaw)])
+
+
+def row_of(scene: Scene, pose: Pose, says_course: bool) -> LiveRow:
+    lon, lat = np.round(scene.plane.to_lonlat([position(pose)])[0], 7).tolist()
+    course, speed = (round(pose.yaw_deg, 1), SPEED_MPS) if says_course else (np.nan, np.nan)
+    return LiveRow(START_S + pose.t_s, lon, lat, course_deg=course, speed_mps=speed)
+
+
 def scores(data: Path, folder: Path) -> dict[str, float]:
     """G_IoU of the carried network on the last drive's pictures from above, and on the orthophoto at their places."""
     from roadedge.imagery import write_png
@@ -274,8 +316,13 @@ def main() -> int:
     cv2.setNumThreads(1)
     with tempfile.TemporaryDirectory() as folder:
         drives = run(Path(data), Path(folder), options.seconds)
+        live = carried_on(Scene.read(Path(data)), options.seconds)
         g_iou = scores(Path(data), Path(folder)) if options.infer else {}
     text = report(drives)
+    text += "\n| live: fixes | frames | median m, 22.5 m ahead | p99 m |\n|---|---|---|---|\n"
+    text += "".join(
+        f"| {label} | {row['frames']} | {row['median_m']:.2f} | {row['p99_m']:.2f} |\n" for label, row in live.items()
+    )
     if g_iou:
         text += "\nG_IoU of roadedge-s, which was trained on tiles of this scene (%; with points semi-synthetic): "
         text += "; ".join(f"{label} {value:.1f}" for label, value in g_iou.items() if label != "road_share") + "\n"
@@ -283,7 +330,7 @@ def main() -> int:
     stem = f"forward-{time.strftime('%Y-%m-%d')}"
     options.output.mkdir(parents=True, exist_ok=True)
     command = f"python benchmarks/forward.py --seconds {options.seconds:g}{' --infer' if options.infer else ''}"
-    content = {"command": command, "environment": environment(), "drives": drives, "g_iou": g_iou}
+    content = {"command": command, "environment": environment(), "drives": drives, "live": live, "g_iou": g_iou}
     write_json(options.output / f"{stem}.json", content)
     write_text(options.output / f"{stem}.md", f"{text}\n`{command}`\n")
     return 0
