@@ -77,6 +77,12 @@ def _joint_connectivity(spec: ModelSpec) -> RoadNet:
     return JointConnectivity(spec)
 
 
+def _deepdualmapper(spec: ModelSpec) -> RoadNet:
+    from roadedge.models.deepdualmapper import DeepDualMapper
+
+    return DeepDualMapper(spec, _width(spec.name)[1])
+
+
 MODELS: dict[str, Callable[[ModelSpec], RoadNet]] = {
     "roadedge-n": _roadedge,
     "roadedge-s": _roadedge,
@@ -119,6 +125,8 @@ MODELS: dict[str, Callable[[ModelSpec], RoadNet]] = {
     "cu-dgcn-large": _cu_dgcn,
     "cu-dgcn-xlarge": _cu_dgcn,
     "joint-connectivity": _joint_connectivity,
+    "deepdualmapper": _deepdualmapper,
+    "deepdualmapper-slim": _deepdualmapper,
 }
 
 

@@ -86,6 +86,8 @@ CATALOGUE = {
         Entry("cu-dgcn-large", "IGARSS 2023", IMAGE, "Apache-2.0", Cost(203_371_854, 202_919_924, 197.467)),
         Entry("cu-dgcn-xlarge", "IGARSS 2023", IMAGE, "Apache-2.0", Cost(360_664_174, 359_901_812, 344.609)),
         Entry("joint-connectivity", "arXiv 2312.04744", IMAGE, "Apache-2.0", Cost(14_973_013, 14_841_065, 62.358)),
+        Entry("deepdualmapper", "AAAI 2020", BOTH, "Apache-2.0", Cost(62_551_245, 62_532_173, 48.385)),
+        Entry("deepdualmapper-slim", "AAAI 2020", BOTH, "Apache-2.0", Cost(3_927_309, 3_922_541, 3.216)),
     )
 }
 

@@ -10,7 +10,7 @@ from roadedge.models.blocks import RoadNet
 
 # Networks that differ from a smaller one of their family by numbers alone; their own tests count them.
 LARGER = {"segnext-s", "segnext-b", "d-segnext-s", "d-segnext-b"}
-LARGER |= {"cu-dgcn", "cu-dgcn-small", "cu-dgcn-large", "cu-dgcn-xlarge"}
+LARGER |= {"deepdualmapper", "cu-dgcn", "cu-dgcn-small", "cu-dgcn-large", "cu-dgcn-xlarge"}
 # Networks of fusions and baselines whose own tests take them at a fraction of their width.
 TRUNKS = ("linknet34", "dlinknet34", "resunet", "unet", "deeplab", "cmmpnet", "cmipnet")
 LARGER |= {name for name in MODELS if name.startswith(TRUNKS)}
