@@ -86,6 +86,8 @@ def train(
     init: Annotated[str | None, typer.Option(help="Start from these weights; what did not fit is listed.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Continue the run in -o, or the newest, exactly.")] = False,
     threads: Annotated[int | None, typer.Option(help="Threads of torch; default all.")] = None,
+    folds: Annotated[int | None, typer.Option(help="Cross-validate over so many parts of the places.")] = None,
+    fold: Annotated[int | None, typer.Option(help="Only this part, from 1 on; into the same -o as the others.")] = None,
     qat: Annotated[bool, typer.Option("--qat", help="Then fine-tune it for INT8 and judge the result.")] = False,
     output: Annotated[Path | None, typer.Option("-o", "--output", help="Run folder; default runs/train/NAME.")] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Empty a run folder that is in the way.")] = False,
@@ -100,8 +102,10 @@ def train(
     session = Session.plan(
         data or [], recipe, output, resume, overwrite, init, epochs,
         model=model, inputs=tuple(inputs.split(",")) if inputs else None, steps=steps, batch=batch, crop=crop, lr=lr,
-        seed=seed, precision=precision,
+        seed=seed, precision=precision, folds=folds, fold=fold,
     )  # fmt: skip
+    if qat and session.recipe.folds:
+        raise UsageError("--qat fine-tunes one network; leave --folds out, or fine-tune a fold's best.pt by quantize")
     if dump_recipe:
         print(session.toml(), end="")
         return
@@ -116,12 +120,23 @@ def train(
     if as_json:
         print_json(result)
         return
+    if "per_fold" in result:
+        _show_folds(result)
+        return
     if result["best_g_iou"] is None:
         say(f"nothing was set aside to choose by: the last of {result['steps']} steps was taken")
     else:
         say(f"best G_IoU {100 * result['best_g_iou']:.2f} at step {result['best_step']} on the samples set aside")
     say(f"Results saved to {result['folder']}")
     say(f"Next: roadedge export {result['best']}")
+
+
+def _show_folds(result: dict[str, Any]) -> None:
+    deviation = result["deviation"]["g_iou"]
+    spread = "" if deviation is None else f" ± {100 * deviation:.2f}"
+    count = f"{len(result['done'])} of {result['folds']} folds"
+    say(f"G_IoU {100 * result['mean']['g_iou']:.2f}{spread} over {count}, each on places never seen")
+    say(f"Results saved to {result['folder']}")
 
 
 @app.command()
@@ -174,7 +189,7 @@ def quantize(
 def evaluate(
     model: Annotated[str, typer.Argument(help="A .pt, .onnx or .engine file, or the name of a carried network.")],
     data: Annotated[list[str], typer.Argument(help="Folder data sets; `city` or `city:SEED` is the built-in city.")],
-    split: Annotated[str, typer.Option(help="train, val, or all.")] = "val",
+    split: Annotated[str, typer.Option(help="train, val, test, or all.")] = "val",
     inputs: Annotated[str, typer.Option(help="Fed are both, image, or trajectory; the rest is blank.")] = "both",
     corruptions: Annotated[
         list[str] | None, typer.Option("--corrupt", help="fog:0.8, trees:0.3, points:0.05, shift:10; several in order.")
@@ -435,7 +450,7 @@ def judge(
     files: Annotated[list[str], typer.Argument(help="[LABEL=]FILE of each candidate; the first is the reference.")],
     data: Annotated[list[str] | None, typer.Option(help="Labelled data sets, several; default the city.")] = None,
     min_iou_ratio: MinIouRatio = 0.99,
-    split: Annotated[str, typer.Option(help="train, val, or all.")] = "val",
+    split: Annotated[str, typer.Option(help="train, val, test, or all.")] = "val",
     windows: Annotated[int, typer.Option(help="Windows of 512 pixels of a built-in city.")] = 32,
     backend: Annotated[str, typer.Option(help=BACKEND_HELP)] = "auto",
     precision: Annotated[str | None, typer.Option(help="What must be computed in; default the back-end's own.")] = None,

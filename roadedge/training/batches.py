@@ -124,7 +124,7 @@ def divided(recipe: Recipe, folder: Path) -> tuple[list[Entry], list[Entry]]:
     return hold_out(dataset.entries, places_aside(recipe, folder.name, dataset.entries))
 
 
-def tested_pool(recipe: Recipe, folders: list[Path]) -> Pool:
+def unseen_pool(recipe: Recipe, folders: list[Path]) -> Pool:
     """The samples of one fold that were neither trained on nor chosen by."""
     entries: list[Entry] = []
     for folder in folders:

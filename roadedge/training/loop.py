@@ -236,8 +236,15 @@ def spec_of(recipe: Recipe, folders: list[Path], pools: list[Pool]) -> ModelSpec
         gsd_band_m=(round(recipe.gsd_m * low, 4), round(recipe.gsd_m * high, 4)),
         density_band_per_mpx=band,
         licence=recipe.licence,
-        semi_synthetic="trajectory" in recipe.inputs,
+        semi_synthetic="trajectory" in recipe.inputs and not _measured(recipe, folders),
     )
+
+
+def _measured(recipe: Recipe, folders: list[Path]) -> bool:
+    """Whether all trajectories that are trained on were measured by receivers; those of the city are not."""
+    from roadedge.evaluation.sources import declared_origin
+
+    return bool(folders) and recipe.city == 0 and all(declared_origin(folder) == "measured" for folder in folders)
 
 
 def density_per_mpx(sample: Sample, gsd_m: float) -> float | None:

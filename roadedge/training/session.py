@@ -79,6 +79,8 @@ class Session:
         _check_inputs(
             chosen, asked=changes.get("inputs") is not None
         )  # refuses inputs that no network has, before any work
+        if chosen.folds and not data:
+            raise UsageError("--folds divides the places of a data set; give one, the built-in city has no end")
         missing = [str(folder) for folder in data if not folder.is_dir()]
         if missing:
             raise DataError(f"there is no data set folder {missing[0]}")
@@ -87,7 +89,8 @@ class Session:
                 raise UsageError("--steps and --epochs say the same thing; give one of them")
             if not 0 < epochs < math.inf:
                 raise UsageError(f"--epochs must be above 0, got {epochs:g}")
-            chosen = override(chosen, steps=max(1, round(epochs * count_samples(data, chosen) / chosen.batch)))
+            counted = override(chosen, fold=max(chosen.fold, 1)) if chosen.folds else chosen
+            chosen = override(chosen, steps=max(1, round(epochs * count_samples(data, counted) / chosen.batch)))
         return cls(chosen, tuple(data), output, False, overwrite, init)
 
     @classmethod
@@ -97,7 +100,7 @@ class Session:
         if recipe or conflicting or any(value is not None for value in changes.values()):
             raise UsageError("--resume continues a run as it was started; leave the other settings out")
         folder = output or newest_run("train", "state.pt")
-        if folder is None or not (folder / "state.pt").exists():
+        if folder is None or not ((folder / "state.pt").exists() or _has_folds(folder)):
             where = folder or "runs/train"
             raise UsageError(f"there is no run to resume in {where}: no state.pt is there; leave --resume out")
         stored = json.loads((folder / "data.json").read_text())["folders"]
@@ -119,6 +122,8 @@ class Session:
 
             init = find_checkpoint(self.init).resolve()
         data = [path.resolve() for path in self.folders]
+        if self.recipe.folds and not (self.resume and self.recipe.fold):  # else one fold alone is gone on with
+            return self._cross_validated(data, init, threads, report, progress)
         if self.resume and self.output is not None:
             folder = self.output.resolve()
         else:
@@ -136,6 +141,16 @@ class Session:
                 shutil.rmtree(folder, ignore_errors=True)  # nothing was learnt: leave no empty run behind
             raise
         return {key: str(v) if isinstance(v, Path) else v for key, v in dataclasses.asdict(result).items()}
+
+    def _cross_validated(
+        self, data: list[Path], init: Path | None, threads: int | None, report: Callable[[str], None], progress: bool
+    ) -> dict[str, Any]:
+        from roadedge.training.cross_validation import cross_validate, open_folds
+
+        folder = open_folds(self.recipe, data, self.output, self.overwrite, self.resume)
+        count = 1 if self.recipe.fold else self.recipe.folds
+        with Bar(count * self.recipe.steps, enabled=progress and sys.stderr.isatty()) as bar:
+            return cross_validate(self.recipe, data, folder, init, threads, report, bar.step)
 
 
 class Bar:
@@ -172,6 +187,11 @@ class Bar:
         """Move on."""
         if self.progress is not None:
             self.progress.update(self.task, completed=step, total=steps, loss=f"loss {loss:.3f}")
+
+
+def _has_folds(folder: Path) -> bool:
+    """Whether a folder is that of a cross-validation, to go on with."""
+    return (folder / "recipe.toml").exists() and read_recipe(folder / "recipe.toml").folds > 0
 
 
 def _changed(recipe: Recipe, changes: dict[str, Any]) -> Recipe:

@@ -1,0 +1,125 @@
+"""Cross-validation: one run for each fold, each scored on the places it never saw, and all of them in one file."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import statistics
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from roadedge.atomic import write_json, write_text
+from roadedge.errors import DataError, SpecMismatchError, UsageError
+from roadedge.metrics.pixel import global_iou, mean_sample_iou
+from roadedge.models.checkpoint import load_network
+from roadedge.run_folder import open_run_folder
+from roadedge.training.batches import unseen_pool
+from roadedge.training.loop import train
+from roadedge.training.recipe import Recipe, override, read_recipe, to_toml
+from roadedge.training.run import Report
+from roadedge.training.validation import validate
+
+SUMMARY, TESTED = "folds.json", "test.json"
+SCORES = ("g_iou", "a_iou")
+
+
+def cross_validate(
+    recipe: Recipe,
+    folders: Sequence[Path],
+    output: Path,
+    init: Path | None = None,
+    threads: int | None = None,
+    report: Report = print,
+    on_step: Callable[[int, int, float], None] = lambda step, steps, loss: None,
+) -> dict[str, Any]:
+    """Train and test the recipe's fold, or each fold that is not done yet, and sum up all that are.
+
+    Args:
+        recipe: with `folds`, and `fold` where one alone is wanted.
+        folders: data sets.
+        output: from `open_folds`; a fold lies in `fold-N`, one that was interrupted is gone on with.
+        init: checkpoint that every fold starts from.
+        threads: of torch.
+        report: called with lines of text.
+        on_step: called after each step with (step, steps, loss), counted over all folds.
+
+    Returns:
+        What stands in `folds.json`: the scores of each fold, their mean and their standard deviation over the folds
+        (n - 1; null of one fold alone).
+    """
+    numbers = [recipe.fold] if recipe.fold else list(range(1, recipe.folds + 1))
+    for nth, number in enumerate(numbers):
+        own, folder = override(recipe, fold=number), output / f"fold-{number}"
+        if (folder / TESTED).exists():
+            report(f"fold {number} is done already")
+            continue
+        began = (folder / "state.pt").exists()
+        if folder.exists() and not began:
+            shutil.rmtree(folder)  # interrupted before its first state was saved
+        report(f"fold {number} of {recipe.folds}")
+
+        def step_of_all(step: int, steps: int, loss: float, done: int = nth) -> None:
+            on_step(done * steps + step, len(numbers) * steps, loss)
+
+        result = train(own, list(folders), folder, None if began else init, began, threads, report, step_of_all)
+        scores = _tested(own, list(folders), result.best)
+        facts = {"checkpoint": f"{folder.name}/{result.best.name}", "best_step": result.best_step}
+        write_json(folder / TESTED, {"fold": number, **scores, **facts, "seconds": round(result.seconds, 1)})
+        report(f"fold {number}: G_IoU {100 * scores['g_iou']:.2f} on {scores['samples']} samples never seen")
+        sum_up(recipe, folders, output)
+    return sum_up(recipe, folders, output)
+
+
+def open_folds(recipe: Recipe, folders: Sequence[Path], output: Path | None, overwrite: bool, resume: bool) -> Path:
+    """The folder of a cross-validation; a new one, or the one that `output` names where this recipe is at work in it.
+
+    Raises:
+        UsageError: `output` holds something else.
+        SpecMismatchError: it holds the folds of another recipe.
+    """
+    plain = override(recipe, fold=0)
+    known = output is not None and (output / "recipe.toml").exists() and (output / "data.json").exists()
+    if output is not None and known and not overwrite and (resume or recipe.fold):
+        if read_recipe(output / "recipe.toml") != plain:
+            raise SpecMismatchError(f"{output} holds the folds of another recipe; choose another -o/--output")
+        return output.resolve()
+    folder = open_run_folder("train", recipe.name, output, overwrite, list(folders))
+    write_text(folder / "recipe.toml", to_toml(plain))
+    write_json(folder / "data.json", {"folders": [str(path) for path in folders]})
+    return folder
+
+
+def sum_up(recipe: Recipe, folders: Sequence[Path], output: Path) -> dict[str, Any]:
+    """Write `folds.json` from the folds that are done, and return it; raises DataError where a score is broken."""
+    done = []
+    for number in range(1, recipe.folds + 1):
+        path = output / f"fold-{number}" / TESTED
+        if path.exists():
+            try:
+                done.append(json.loads(path.read_text()))
+            except ValueError as error:
+                raise DataError(f"{path} is no JSON ({error}); delete it and run that fold again") from error
+    if not done:
+        raise UsageError(f"no fold in {output} is done")
+    values = {name: [one[name] for one in done] for name in SCORES}
+    found = {
+        "schema_version": 1,
+        "folds": recipe.folds,
+        "done": [one["fold"] for one in done],
+        "data": [folder.name for folder in folders],
+        "per_fold": done,
+        "mean": {name: statistics.fmean(several) for name, several in values.items()},
+        "deviation": {
+            name: statistics.stdev(several) if len(several) > 1 else None for name, several in values.items()
+        },
+    }
+    write_json(output / SUMMARY, found)
+    return {**found, "folder": str(output)}
+
+
+def _tested(recipe: Recipe, folders: list[Path], checkpoint: Path) -> dict[str, Any]:
+    network, _ = load_network(checkpoint)
+    pool = unseen_pool(recipe, folders)
+    counts = validate(network, pool)
+    return {"samples": len(pool), "g_iou": global_iou(counts), "a_iou": mean_sample_iou(counts)}
