@@ -48,6 +48,12 @@ def _cmipnet(spec: ModelSpec) -> RoadNet:
     return CMIPNet(spec, _width(spec.name)[1])
 
 
+def _cmiphrnet(spec: ModelSpec) -> RoadNet:
+    from roadedge.models.hrnet import CMIPHRNet
+
+    return CMIPHRNet(spec, _width(spec.name)[1])
+
+
 def _cmmpnet(spec: ModelSpec) -> RoadNet:
     from roadedge.models.cmmpnet import VARIANTS, CMMPNet
 
@@ -58,6 +64,12 @@ def _segnext(spec: ModelSpec) -> RoadNet:
     from roadedge.models.segnext import segnext
 
     return segnext(spec)
+
+
+def _deepdualmapper(spec: ModelSpec) -> RoadNet:
+    from roadedge.models.deepdualmapper import DeepDualMapper
+
+    return DeepDualMapper(spec, _width(spec.name)[1])
 
 
 def _width(name: str) -> tuple[str, float]:
@@ -77,18 +89,14 @@ def _joint_connectivity(spec: ModelSpec) -> RoadNet:
     return JointConnectivity(spec)
 
 
-def _deepdualmapper(spec: ModelSpec) -> RoadNet:
-    from roadedge.models.deepdualmapper import DeepDualMapper
-
-    return DeepDualMapper(spec, _width(spec.name)[1])
-
-
 MODELS: dict[str, Callable[[ModelSpec], RoadNet]] = {
     "roadedge-n": _roadedge,
     "roadedge-s": _roadedge,
     "roadedge-m": _roadedge,
     "cmipnet": _cmipnet,
     "cmipnet-slim": _cmipnet,
+    "cmipnet-hrnet18": _cmiphrnet,
+    "cmipnet-hrnet18-slim": _cmiphrnet,
     "cmmpnet": _cmmpnet,
     "cmmpnet-slim": _cmmpnet,
     "cmmpnet-linknet34": _cmmpnet,

@@ -50,6 +50,8 @@ CATALOGUE = {
         Entry("roadedge-m", OURS, BOTH, "Apache-2.0", Cost(4_743_856, 5_211_360, 7.893)),
         Entry("cmipnet", "TGRS 2024", BOTH, "Apache-2.0", Cost(31_117_873, 31_117_681, 52.748)),
         Entry("cmipnet-slim", "TGRS 2024", BOTH, "Apache-2.0", Cost(1_954_909, 1_954_861, 3.479)),
+        Entry("cmipnet-hrnet18", "TGRS 2024", BOTH, "Apache-2.0", Cost(9_924_049, 9_918_879, 39.075)),
+        Entry("cmipnet-hrnet18-slim", "TGRS 2024", BOTH, "Apache-2.0", Cost(627_984, 626_709, 2.383)),
         Entry("cmmpnet", "TNNLS 2022", BOTH, "Apache-2.0", Cost(84_993_857, 84_966_913, 57.197)),
         Entry("cmmpnet-slim", "TNNLS 2022", BOTH, "Apache-2.0", Cost(5_326_193, 5_319_457, 3.757)),
         Entry("cmmpnet-linknet34", "TNNLS 2022", BOTH, "Apache-2.0", Cost(66_086_401, 66_059_457, 50.383)),

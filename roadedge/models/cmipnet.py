@@ -104,7 +104,7 @@ class CMIPNet(RoadNet):
             assert isinstance(branch, nn.Sequential)
             if isinstance(branch[0], BgrConv2d):
                 branch[0] = branch[0].as_rgb()
-        _freeze(network, fold)
+        freeze_streams(network, fold)
         fold_batch_norms(network)
         return network
 
@@ -134,8 +134,7 @@ class ExchangeBlock(nn.Module):
         """(N, inputs, H, W) → (N, outputs, H / stride, W / stride) for each stream."""
         inner: Streams = self.second([torch.relu(x) for x in self.first(streams)])
         if len(inner) == 2:
-            first, second = (mask.view(1, -1, 1, 1) for mask in informative(self.second.scales()))
-            inner = [torch.where(first, inner[0], inner[1]), torch.where(second, inner[1], inner[0])]
+            inner = exchanged(inner, informative(self.second.scales()))
         outer = streams if self.shortcut is None else self.shortcut(streams)
         return [torch.relu(a + b) for a, b in zip(inner, outer, strict=True)]
 
@@ -145,31 +144,49 @@ class ExchangeBlock(nn.Module):
 
 
 class FrozenBlock(nn.Module):
-    """`ExchangeBlock` for export: each stream computes what somebody reads, and gathers its channels from both."""
-
-    sources: Tensor
+    """`ExchangeBlock` for export."""
 
     def __init__(self, block: ExchangeBlock, fold: bool) -> None:
         super().__init__()
         self.first = block.first.frozen(fold)
         self.shortcut = None if block.shortcut is None else block.shortcut.frozen(fold)
-        keep = informative(block.second.scales()) if len(block.second.norms) == 2 else None
-        self.exchanges = keep is not None and not bool(keep.all())
-        if keep is None or not self.exchanges:
-            self.second = block.second.frozen(fold)
-            return
-        parts = parts_read(keep, fold)
-        self.second = FrozenConv(block.second, parts)
-        self.register_buffer("sources", sources(keep, parts))
+        self.second = FrozenExchange(block.second, fold)
 
     def forward(self, streams: Streams) -> Streams:
         """As `ExchangeBlock.forward`."""
         inner: Streams = self.second([torch.relu(x) for x in self.first(streams)])
-        if self.exchanges:
-            pool = torch.cat(inner, 1)
-            inner = [pool.index_select(1, self.sources[m]) for m in (0, 1)]
         outer = streams if self.shortcut is None else self.shortcut(streams)
         return [torch.relu(a + b) for a, b in zip(inner, outer, strict=True)]
+
+
+class FrozenExchange(FrozenConv):
+    """Convolution and exchange for export: each stream computes what somebody reads, and gathers from both."""
+
+    sources: Tensor
+
+    def __init__(self, shared: SharedConv, fold: bool) -> None:
+        count, channels = len(shared.norms), shared.conv.out_channels
+        keep = informative(shared.scales()) if count == 2 else torch.ones(count, channels, dtype=torch.bool)
+        exchanges = not bool(keep.all())
+        parts = parts_read(keep, fold) if exchanges else shared.parts(fold)
+        super().__init__(shared, parts)
+        self.exchanges = exchanges
+        if exchanges:
+            self.register_buffer("sources", sources(keep, parts))
+
+    def forward(self, streams: Streams) -> Streams:
+        """The maps of both streams with norms and exchange."""
+        inner = super().forward(streams)
+        if not self.exchanges:
+            return inner
+        pool = torch.cat(inner, 1)
+        return [pool.index_select(1, self.sources[m]) for m in (0, 1)]
+
+
+def exchanged(maps: Streams, keep: Tensor) -> Streams:
+    """Each stream's own channels where `keep` (2, C), the other stream's elsewhere."""
+    first, second = (mask.view(1, -1, 1, 1) for mask in keep)
+    return [torch.where(first, maps[0], maps[1]), torch.where(second, maps[1], maps[0])]
 
 
 def polarisation(shared: SharedConv) -> Tensor:
@@ -305,10 +322,10 @@ def _torchvision_name(name: str) -> str | None:
     return f"layer{int(layer) + 1}.{block}.{leaf}.{tail[-1]}"
 
 
-def _freeze(module: nn.Module, fold: bool) -> None:
+def freeze_streams(module: nn.Module, fold: bool) -> None:
     """Replace, in place, each part that has a frozen form."""
     for name, child in list(module.named_children()):
         if isinstance(child, ExchangeBlock | SharedConv):
             module._modules[name] = child.frozen(fold)
         else:
-            _freeze(child, fold)
+            freeze_streams(child, fold)

@@ -37,9 +37,13 @@ class SharedConv(nn.Module):
 
     def frozen(self, fold: bool) -> FrozenConv:
         """The same in eval mode; `fold` gives each stream a convolution of its own."""
+        return FrozenConv(self, self.parts(fold))
+
+    def parts(self, fold: bool) -> list[Part]:
+        """All channels for all streams, as one part or as one for each stream."""
         every = torch.arange(self.conv.out_channels, device=self.conv.weight.device)
         readers = range(len(self.norms))
-        return FrozenConv(self, [(every, (m,)) for m in readers] if fold else [(every, tuple(readers))])
+        return [(every, (m,)) for m in readers] if fold else [(every, tuple(readers))]
 
 
 class FrozenConv(nn.Module):

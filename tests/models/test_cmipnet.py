@@ -24,7 +24,7 @@ from roadedge.models.cmipnet import (
     BgrConv2d,
     CMIPNet,
     ExchangeBlock,
-    FrozenBlock,
+    FrozenExchange,
     informative,
     load_imagenet,
     parts_read,
@@ -235,7 +235,9 @@ class TestFrozen:
             live, constant = polarised(feeds)["logits"], frozen(feeds)["logits"]
         assert live.std() > 1e-2
         assert torch.allclose(live, constant, atol=1e-5, rtol=0)
-        assert sum(isinstance(module, FrozenBlock) and module.exchanges for module in frozen.modules()) == sum(DEPTHS)
+        assert sum(isinstance(module, FrozenExchange) and module.exchanges for module in frozen.modules()) == sum(
+            DEPTHS
+        )
 
     def test_channels_that_nobody_reads_are_not_computed(self, polarised: CMIPNet) -> None:
         skipped = gmac(polarised.deployed(fold=True), 512)
