@@ -126,21 +126,33 @@ def _in_pixels(layer: Layer, ground: Ground | None, size: tuple[int, int], gsd_m
     """The graph of a layer on the grid of the other one, what lies beyond it cut off."""
     graph = layer.graph
     assert graph is not None
+    if not graph.lines:  # nothing lies wherever it is said to lie
+        return RoadGraph.empty(PIXEL, "px" if gsd_m is None else "m")
     if graph.crs != PIXEL:
         if ground is None:
             raise SpecMismatchError(
                 f"{layer.name} lies in {graph.crs!r} and the mask does not say where it lies; "
                 "give a GeoTIFF, or lines in pixels"
             )
-        place, plane = ground
-        graph = graph.to_lonlat().moved(lambda xy: place.to_image(plane.from_lonlat(xy)), PIXEL)
+        graph = _on_ground(graph, *ground, layer.name)
     return clip(_in_unit(graph, gsd_m), size)
+
+
+def _on_ground(graph: RoadGraph, place: Place, plane: LocalPlane, name: str) -> RoadGraph:
+    lonlat = graph.to_lonlat()
+    if not np.isfinite(plane.from_lonlat(np.concatenate(lonlat.lines))).all():
+        raise SpecMismatchError(f"lines of {name} lie on another side of the Earth than the mask; check both")
+    return lonlat.moved(lambda xy: place.to_image(plane.from_lonlat(xy)), PIXEL)
 
 
 def _graphs(prediction: Layer, truth: Layer, gsd_m: float | None, notes: tuple[str, ...]) -> Aligned:
     own, other = prediction.graph, truth.graph
     assert own is not None
     assert other is not None
+    if not own.lines:
+        own = RoadGraph.empty(other.crs, other.unit)
+    if not other.lines:
+        other = RoadGraph.empty(own.crs, own.unit)
     if (own.crs == PIXEL) != (other.crs == PIXEL):
         raise SpecMismatchError(
             f"{prediction.name} lies in {own.crs!r} and {truth.name} in {other.crs!r}; bring both to one, by to_ground "

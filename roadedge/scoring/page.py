@@ -10,6 +10,7 @@ from pathlib import Path
 from roadedge.atomic import write_text
 from roadedge.errors import OutputError
 from roadedge.latency.report_style import STYLE
+from roadedge.scoring.pairing import tiles_of
 from roadedge.scoring.pictures import FOUND_RGB, INVENTED_RGB, MISSED_RGB
 from roadedge.scoring.report import ScoreResult, pooled_figures, setting_lines, tile_figures, worst_first
 from roadedge.scoring.tile import TileScore
@@ -28,14 +29,14 @@ def write_page(result: ScoreResult, folder: Path) -> None:
     title = escape(f"{result.sides[0]} against {result.sides[1]}")
     colours = {"found": FOUND_RGB, "missed": MISSED_RGB, "invented": INVENTED_RGB}
     key = " ".join(f'<b style="background: rgb{colour}">{name}</b>' for name, colour in colours.items())
-    left = f"<p class=soft>{more} more tiles are in pictures/ and samples.csv.</p>" if more > 0 else ""
+    left = f"<p class=soft>{tiles_of(more)} more: see pictures/ and samples.csv.</p>" if more > 0 else ""
     failed = "".join(f"<li>{escape(one.name)}: {escape(one.error)}</li>" for one in result.failures)
     said = [*setting_lines(result), *result.lacking]
     page = f"""<!doctype html>
 <html lang=en><head><meta charset=utf-8><meta name=viewport content="width=device-width, initial-scale=1">
 <meta http-equiv=Content-Security-Policy content="{POLICY}"><title>{title}</title>
 <style>{STYLE}{_OWN_STYLE}</style></head><body><main>
-<h1>{title}</h1><p class=soft>{len(result.tiles)} tiles</p>
+<h1>{title}</h1><p class=soft>{tiles_of(len(result.tiles))}</p>
 <section><h2>Scores</h2><div class=scroll>{_scores(result)}</div></section>
 <section><h2>Settings</h2><ul class=plain>{"".join(f"<li>{escape(line)}</li>" for line in said)}</ul>
 </section>{f"<section><h2>Failed</h2><ul class=plain>{failed}</ul></section>" if failed else ""}

@@ -38,9 +38,11 @@ class Pairs:
         """A sentence for each kind of what has no partner."""
         said = []
         if self.unpredicted:
-            said.append(f"{_tiles(self.unpredicted)} of the truth without a prediction: {some(self.unpredicted)}")
+            said.append(
+                f"{tiles_of(len(self.unpredicted))} of the truth without a prediction: {some(self.unpredicted)}"
+            )
         if self.untrue:
-            said.append(f"{_tiles(self.untrue)} predicted without a truth: {some(self.untrue)}; left out")
+            said.append(f"{tiles_of(len(self.untrue))} predicted without a truth: {some(self.untrue)}; left out")
         return said
 
 
@@ -106,8 +108,9 @@ def _of_folder(folder: Path) -> dict[str, LayerFile]:
     return found
 
 
-def _tiles(names: Sequence[str]) -> str:
-    return f"{len(names)} tile{'s' * (len(names) > 1)}"
+def tiles_of(count: int) -> str:
+    """`1 tile`, `3 tiles`."""
+    return f"{count} tile{'s' * (count != 1)}"
 
 
 def some(names: Sequence[str]) -> str:

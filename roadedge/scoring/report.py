@@ -15,6 +15,7 @@ from roadedge.metrics.graph_scores import GraphSummary, summarize_graphs
 from roadedge.metrics.pixel import EMPTY_RULE, PixelCounts, PixelScores, bootstrap_g_iou, score
 from roadedge.metrics.published import published_scores
 from roadedge.metrics.relaxed import RelaxedCounts
+from roadedge.scoring.pairing import tiles_of
 from roadedge.scoring.settings import ScoreSettings
 from roadedge.scoring.tile import TileScore
 
@@ -68,10 +69,9 @@ class ScoreResult:
         if self.trouble is not None:
             raise self.trouble
         if self.failures or self.unpredicted:
-            raise PartialFailureError(
-                f"{len(self.failures)} tiles failed and {len(self.unpredicted)} have no prediction; "
-                f"scored were the other {len(self.tiles)}"
-            )
+            parts = [(self.failures, "could not be scored"), (self.unpredicted, "without a prediction")]
+            said = " and ".join(f"{tiles_of(len(which))} {what}" for which, what in parts if which)
+            raise PartialFailureError(f"{said}; scored were the other {len(self.tiles)}")
 
     def pixels(self) -> PixelScores | None:
         """Scores of all tiles that have areas on both sides."""
@@ -213,7 +213,8 @@ def setting_lines(result: ScoreResult) -> list[str]:
         lines.append(f"graphs of masks: {traced}")
         if graph.empty_pairs:
             rest = "–" if graph.apls_of_roads is None else f"{100 * graph.apls_of_roads:.2f}"
-            lines.append(f"{graph.empty_pairs} tiles are empty on both sides and score 1 by rule; APLS without: {rest}")
+            empty = f"{tiles_of(graph.empty_pairs)} without a road graph on either side, which scores 1 by rule"
+            lines.append(f"{empty}; APLS without: {rest}")
         if "px" in graph.units:
             lines.append("no metres per pixel are known: distances of graphs are pixels; give --gsd")
     lines.append(EMPTY_RULE)
@@ -248,7 +249,7 @@ def print_scores(result: ScoreResult) -> None:
     if not console.is_terminal:
         console = Console(highlight=False, width=TABLE_WIDTH)
     count = len(result.tiles)
-    title = f"{result.sides[0]} against {result.sides[1]} · {count} tile{'s' * (count > 1)}"
+    title = f"{result.sides[0]} against {result.sides[1]} · {tiles_of(count)}"
     console.print(title, soft_wrap=True, markup=False, style="bold")
     whole = Table()
     whole.add_column("score", no_wrap=True)
@@ -275,6 +276,7 @@ def worst_first(tiles: Sequence[TileScore]) -> list[TileScore]:
 
 
 def _tiles(result: ScoreResult) -> Any:
+    from rich.markup import escape
     from rich.table import Table
 
     worst = worst_first(result.tiles)[:MOST_ROWS]
@@ -286,7 +288,7 @@ def _tiles(result: ScoreResult) -> Any:
         table.add_column(name, justify="right", no_wrap=True)
     for tile in worst:
         figures = tile_figures(tile)
-        table.add_row(tile.name, *("–" if (v := figures[n]) is None else f"{100 * v:.2f}" for n in columns))
+        table.add_row(escape(tile.name), *("–" if (v := figures[n]) is None else f"{100 * v:.2f}" for n in columns))
     return table
 
 
