@@ -114,14 +114,14 @@ def print_table(entries: list[Entry]) -> None:
             "paper": entry.paper,
             "inputs": ",".join(entry.inputs),
             "parameters": f"{entry.cost.parameters:,}",
-            f"GMAC, {SIDE_PX}²": f"{entry.cost.gmac:.2f}",
+            "GMAC": f"{entry.cost.gmac:.2f}",
             "code": entry.licence,
         }
         for entry in entries
     ]
     same = {key: value for key, value in rows[0].items() if len(rows) > 1 and all(row[key] == value for row in rows)}
-    caption = "; ".join(f"{key} of all: {value}" for key, value in same.items())
-    table = Table(box=None, pad_edge=False, caption=caption or None, caption_justify="left")
+    caption = "; ".join([f"GMAC of the exported graph at {SIDE_PX}²", *(f"{k} of all: {v}" for k, v in same.items())])
+    table = Table(box=None, pad_edge=False, caption=caption, caption_justify="left")
     for column in (key for key in rows[0] if key not in same):
         numeric = column.startswith(("parameters", "GMAC"))
         table.add_column(column, justify="right" if numeric else "left", no_wrap=True)
