@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from roadedge.georeference.pose import Pose, PoseTrack
+from roadedge.georeference.pose import Pose, PoseTrack, wrapped_deg
 from roadedge.georeference.track_checks import JUMP_SLACK_M, SPEED_LIMIT_MPS
 from roadedge.trajectory.plane import LocalPlane
 
@@ -116,10 +116,16 @@ class LiveTrack:
                 self._table[self._end - 1, 4] = self._course(self._last)
 
     def at(self, t_s: float, tolerance_s: float = 1.0) -> Pose | None:
-        """The pose at `t_s`, seconds since 1970; as `PoseTrack.at` of the rows that have come."""
+        """The pose at `t_s`, seconds since 1970; as `PoseTrack.at` of the rows that have come.
+
+        About the only row, of which no step tells the speed, the receiver's own speed and course carry the pose on.
+        """
         with self._lock:
-            held = self._held()
-            return None if held is None else held.at(t_s, tolerance_s)
+            held, last = self._held(), self._last
+            pose = None if held is None else held.at(t_s, tolerance_s)
+        if pose is None or held is None or last is None or len(held) > 1:
+            return pose
+        return _carried_on(pose, last, t_s)
 
     def why_not(self, t_s: float, tolerance_s: float) -> tuple[str, str]:
         """Why there is no pose at `t_s`: short and countable, and in words."""
@@ -216,6 +222,16 @@ class LiveTrack:
             return None
         t_s, lon, lat, height, yaw, pitch, roll = self._table[self._first : self._end].T
         return PoseTrack(t_s, lon, lat, height, yaw, pitch, roll, self.yaw_from, epoch_s=0.0)
+
+
+def _carried_on(pose: Pose, row: LiveRow, t_s: float) -> Pose:
+    if not (math.isfinite(row.course_deg) and 0 <= row.speed_mps <= SPEED_LIMIT_MPS):
+        return pose
+    way_m, course = row.speed_mps * (t_s - row.t_s), math.radians(row.course_deg)
+    plane = LocalPlane(row.lon_deg, row.lat_deg)
+    lon, lat = plane.to_lonlat([[way_m * math.sin(course), way_m * math.cos(course)]])[0].tolist()
+    lon = float(wrapped_deg(lon))
+    return dataclasses.replace(pose, lon_deg=lon, lat_deg=lat, position_m=math.hypot(pose.position_m, way_m / 2))
 
 
 def _wrong(row: LiveRow, now_s: float) -> str:

@@ -121,6 +121,17 @@ def test_the_receivers_own_course_counts_from_walking_speed_on() -> None:
     assert yaw(made, 2.0) == pytest.approx(80.0)
 
 
+def test_a_single_fix_is_carried_on_by_its_own_speed_and_course() -> None:
+    made = track(row(0, course_deg=90.0, speed_mps=12.0))
+    assert metres(made, 0.5) == pytest.approx([6, 0], abs=0.01)
+    assert metres(made, -0.5) == pytest.approx([-6, 0], abs=0.01)
+    assert made.at(START_S + 0.5, 2.0).position_m > 3.8  # type: ignore[union-attr]
+    east = LiveTrack()
+    east.add(LiveRow(START_S, 179.99999, 45.0, course_deg=90.0, speed_mps=12.0), START_S)
+    assert east.at(START_S + 1, 2.0).lon_deg < -179.9  # type: ignore[union-attr]
+    assert metres(track(row(0, speed_mps=12.0)), 0.5) == pytest.approx([0, 0], abs=0.01)
+
+
 def test_courses_are_mixed_the_shorter_way_round() -> None:
     made = track(row(0, course_deg=350.0, speed_mps=9.0), row(1, 0, 9, course_deg=10.0, speed_mps=9.0))
     assert yaw(made, 0.5) == pytest.approx(0.0, abs=1e-6)
