@@ -81,7 +81,6 @@ def write(rows: list[dict[str, Any]], folder: Path) -> int:
     ]
     lines += [_row(row) for row in rows]
     lines += ["", *(f"* {line}" for line in rows[0]["graph_lines"])]
-    lines.append(f"* roads traced with {rows[0]['settings']['graph']['tracing']}")
     empty = {row["set"]: row["scores"]["graph"]["empty_pairs"] for row in rows}
     lines.append(f"* samples without a road on either side, which score 1 by rule: {empty}")
     path = folder / f"graph-scores-{now:%Y-%m-%d}.md"

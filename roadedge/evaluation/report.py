@@ -219,7 +219,8 @@ def footer(result: EvalResult) -> list[str]:
     lines = [f"{s.name}: {s.data}, {s.why}" for s in result.sets if s.why]
     draws = result.settings["bootstrap"]
     if draws:
-        lines.append(f"{INTERVAL_RULE}, {draws} draws, seed {result.settings['seed']}")
+        alike = " (those of graph scores likewise)" if result.graph_lines else ""
+        lines.append(f"{INTERVAL_RULE}{alike}, {draws} draws, seed {result.settings['seed']}")
     lines.append(f"values in per cent; {EMPTY_RULE}; pixels of 128 left out; no test-time augmentation")
     lines += result.graph_lines
     return lines + list(result.notes)

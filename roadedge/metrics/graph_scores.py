@@ -89,7 +89,8 @@ class GraphSettings:
             )
         if self.junction_tolerance is not None:
             found.append(f"junctions: matched one to one within {self.junction_tolerance:g} {unit}, summed")
-        return found
+        traced = ", ".join(f"{name} {value:g}" for name, value in self.tracing.to_dict().items())
+        return [*found, f"graphs of masks: {traced}"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,9 +200,22 @@ def compare_graphs(truth: RoadGraph, proposal: RoadGraph, settings: GraphSetting
         truth.total_length,
         proposal.total_length,
         None if settings.apls is None else apls(truth, proposal, settings.apls),
-        None if settings.topo is None else topo(truth, proposal, settings.topo),
+        None if settings.topo is None else _topo(truth, proposal, settings.topo),
         None if tolerance is None else junctions(truth, proposal, tolerance),
     )
+
+
+def _topo(truth: RoadGraph, proposal: RoadGraph, settings: TopoSettings) -> TopoScore:
+    """TOPO; against an empty graph all that walks would drop is unmatched, so that in a sum it weighs as much as else.
+
+    By itself `topo` counts edges there, of which there are far fewer.
+    """
+    score = topo(truth, proposal, settings)
+    if bool(len(truth.u)) == bool(len(proposal.u)):
+        return score
+    if len(truth.u):
+        return replace(score, matches=Matches(0, 0, topo(truth, truth, settings).matches.true))
+    return replace(score, matches=Matches(0, topo(proposal, proposal, settings).matches.proposed, 0))
 
 
 def summarize_graphs(

@@ -209,8 +209,6 @@ def setting_lines(result: ScoreResult) -> list[str]:
         lines.append(f"relaxed: {what}, Euclidean buffer of {settings.relaxed}, summed")
     lines += settings.graph.lines(result.unit) if graph is not None else []
     if graph is not None:
-        traced = ", ".join(f"{name} {value:g}" for name, value in settings.graph.tracing.to_dict().items())
-        lines.append(f"graphs of masks: {traced}")
         if graph.empty_pairs:
             rest = "–" if graph.apls_of_roads is None else f"{100 * graph.apls_of_roads:.2f}"
             empty = f"{tiles_of(graph.empty_pairs)} without a road graph on either side, which scores 1 by rule"

@@ -63,6 +63,23 @@ def test_samples_without_any_road_are_counted_and_can_be_left_out() -> None:
     assert (empty.apls, empty.apls_of_roads) == (1, None)
 
 
+def test_a_missed_tile_weighs_as_much_as_a_found_one() -> None:
+    nothing = RoadGraph.empty("local", "m")
+    found, missed = (compare_graphs(square(4), one, CORNERS_ONLY) for one in (square(4), nothing))
+    invented = compare_graphs(nothing, square(4), CORNERS_ONLY)
+    assert found.topo is not None
+    holes = found.topo.matches.true
+    # 20 walks of 150 m either way round a square of 800 m, a hole every 30 m: 1 + 2 · 5 each.
+    assert holes == 220
+    assert missed.topo is not None
+    assert missed.topo.matches == Matches(0, 0, holes)
+    assert invented.topo is not None
+    assert invented.topo.matches == Matches(0, holes, 0)
+    whole = summarize_graphs([found, missed], ["a", "b"])
+    assert whole.topo is not None
+    assert (whole.topo.precision, whole.topo.recall) == (1, 0.5)
+
+
 def test_what_was_not_asked_for_is_absent() -> None:
     scores = compare_graphs(square(4), square(3), choose_graph_scores(False, False, True, junction_tolerance=5))
     document = summarize_graphs([scores], ["a"]).to_dict()
