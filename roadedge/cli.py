@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import sys
@@ -48,8 +49,9 @@ JunctionTolerance = Annotated[float, typer.Option("--junction-tolerance", help="
 
 
 def say(text: str) -> None:
-    """Log a line on stderr; stdout is for data."""
-    print(text, file=sys.stderr, flush=True)
+    """Log a line on stderr; stdout is for data. Where nobody reads the log any more, the work goes on."""
+    with contextlib.suppress(BrokenPipeError):
+        print(text, file=sys.stderr, flush=True)
 
 
 def print_json(value: Any) -> None:

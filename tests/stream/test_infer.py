@@ -7,6 +7,7 @@ import csv
 import dataclasses
 import errno
 import importlib.util
+import io
 import json
 import os
 import re
@@ -155,6 +156,16 @@ def test_metrics_name_no_folder_of_the_machine(tiles: Path, monkeypatch: pytest.
     metrics = json.loads(Path("runs/infer/tiles/metrics.json").read_text())
     assert metrics["runner"]["file"] == metrics["model"]["file"] == "fakes.py"
     assert str(tiles) not in str({**metrics, "model": None})
+
+
+def test_a_log_that_nobody_reads_any_more_does_not_end_the_run(tiles: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Closed(io.StringIO):
+        def write(self, text: str) -> int:
+            raise BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE))
+
+    monkeypatch.setattr("sys.stderr", Closed())
+    assert main(["infer", str(tiles)]) == 0
+    assert len(rows(Path("runs/infer/tiles"))) == 3
 
 
 def test_an_invalid_run_is_a_failure_only_where_that_was_asked_for(tiles: Path) -> None:
