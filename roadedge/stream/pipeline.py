@@ -15,9 +15,10 @@ from typing import Any
 from roadedge.errors import DataError, SourceError
 from roadedge.latency.clock import STAGES, Clock, StageTimer
 from roadedge.latency.profile import FrameRecord
-from roadedge.metrics.pixel import PixelCounts, count_pixels
+from roadedge.metrics.pixel import count_pixels
 from roadedge.spec import ModelSpec
 from roadedge.stream.chain import Chain, Infers, Pairs, Remarks, Work
+from roadedge.stream.count_log import CountLog
 from roadedge.stream.frame_log import FrameLog
 from roadedge.stream.lane import Lane
 from roadedge.stream.plan import Plan
@@ -36,7 +37,7 @@ class Run:
     records: FrameLog = field(default_factory=FrameLog)
     failures: list[DataError] = field(default_factory=list)
     remarks: Remarks = field(default_factory=Remarks)
-    counts: list[PixelCounts] = field(default_factory=list)
+    counts: CountLog = field(default_factory=CountLog)
     first: Result | None = None
     last: Result | None = None
     answered: int = 0
