@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import copy
 
+import torch
 from torch import Tensor, nn
 
-from roadedge.models.blocks import Normalise, RoadNet
+from roadedge.models.blocks import Normalise, Precise, RoadNet
 
 QUANTIZED = ("int8", "int8-fp16")  # the second part is that of the remainder, where it is not fp32
 PRECISIONS = ("fp32", "fp16", *QUANTIZED)
@@ -20,19 +21,20 @@ class HalfAfter(nn.Module):
         self.module = module
 
     def forward(self, x: Tensor) -> Tensor:
-        """The module's result, cast."""
-        out: Tensor = self.module(x)
+        """The module's result, cast; a map in float16 is widened before."""
+        out: Tensor = self.module(x.float() if x.dtype == torch.float16 else x)
         return out.half()
 
 
 def halved(network: RoadNet) -> RoadNet:
-    """A copy that computes in float16, but for the normalisation: (v - mean) / std loses digits there for nothing.
+    """A copy that computes in float16, but for what is `Precise` and the normalisation, which loses digits for nothing.
 
     Logits and sigmoid are float32 again, which `Border` sees to.
     """
     half = copy.deepcopy(network).half()
-    for parent in list(half.modules()):
+    for path, parent in list(half.named_modules()):
         for name, child in list(parent.named_children()):
-            if isinstance(child, Normalise):
-                parent.add_module(name, HalfAfter(child.float()))
+            if isinstance(child, Normalise | Precise):
+                original = network.get_submodule(path).get_submodule(name)  # `child` is rounded already
+                parent.add_module(name, HalfAfter(copy.deepcopy(original)))
     return half

@@ -54,6 +54,10 @@ class Whole(nn.Module):
     """Stays one module when a network is traced with torch.fx: what it does depends on the size of its input."""
 
 
+class Precise(nn.Module):
+    """Takes one map, gives one, and stays float32 in a network that is halved: its sums leave float16's range."""
+
+
 class Normalise(nn.Module):
     """(N, H, W, C) grey levels → (N, C, H, W) float, (v - mean) / std. The cast stands first: TensorRT wants it so."""
 

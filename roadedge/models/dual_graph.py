@@ -9,13 +9,17 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from roadedge.models.blocks import Precise
 from roadedge.models.layers import Enlarge
 
 NODES = 16
 
 
-class DualGraph(nn.Module):
-    """Both branches side by side, joined by a 1 x 1 convolution; (N, C, H, W) → the same shape."""
+class DualGraph(Precise):
+    """Both branches side by side, joined by a 1 x 1 convolution; (N, C, H, W) → the same shape.
+
+    Their products are sums over all pixels that nothing divides: a quarter of a million at full size.
+    """
 
     def __init__(self, channels: int) -> None:
         super().__init__()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import warnings
 from pathlib import Path
@@ -10,11 +11,13 @@ import numpy as np
 import onnxruntime
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from roadedge.errors import ExportError
 from roadedge.export.graph import write_graph
+from roadedge.export.precision import halved
 from roadedge.models import create_model
+from roadedge.models.blocks import RoadNet
 from roadedge.models.catalogue import gmac
 from roadedge.models.cu_dgcn import CUdGCN, OrientationBranch, Pyramid, RoadBranch
 from roadedge.models.dual_graph import DualGraph, FeatureGraph, SpatialGraph
@@ -149,3 +152,25 @@ class TestDualGraph:
     def test_it_keeps_the_shape_of_odd_maps(self) -> None:
         x = torch.randn(1, 32, 33, 17)
         assert DualGraph(32).eval()(x).shape == x.shape
+
+    def test_sums_over_a_large_map_do_not_leave_the_range_of_a_halved_network(self) -> None:
+        class Graph(RoadNet):
+            def __init__(self) -> None:
+                super().__init__(ModelSpec("cu-dgcn"))
+                self.graph = DualGraph(32)
+
+            def forward(self, feeds: dict[str, Tensor]) -> dict[str, Tensor]:
+                return {"logits": self.graph(feeds["map"])}
+
+        torch.manual_seed(0)
+        network, x = Graph().eval(), torch.ones(1, 32, 300, 300)
+        feature = network.graph.feature
+        for part in (feature.state, feature.project):
+            nn.init.constant_(part.get_parameter("0.weight"), 1 / 32)  # each pixel adds one to each node
+        feature.between_states.get_buffer("1.running_var").fill_(1e10)
+        with torch.no_grad():
+            want, plain = network({"map": x})["logits"], copy.deepcopy(network).half()({"map": x.half()})["logits"]
+            got = halved(network)({"map": x.half()})["logits"]
+        assert not bool(plain.isfinite().all())
+        assert got.dtype == torch.float16
+        assert torch.allclose(got.float(), want, atol=1e-2, rtol=1e-2)
