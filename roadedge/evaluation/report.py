@@ -13,7 +13,8 @@ from roadedge.atomic import write_json, write_text
 from roadedge.errors import PartialFailureError
 from roadedge.evaluation.settings import EvalSettings
 from roadedge.evaluation.sources import SEMI_SYNTHETIC
-from roadedge.metrics.graph_scores import GraphScores, GraphSummary, summarize_graphs
+from roadedge.metrics.graph_scores import GraphScores
+from roadedge.metrics.graph_sets import GraphSummary, summarize_graphs
 from roadedge.metrics.pixel import EMPTY_RULE, PixelCounts, PixelScores, bootstrap_g_iou, score
 
 SCHEMA_VERSION = 1

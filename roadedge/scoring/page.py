@@ -10,9 +10,10 @@ from pathlib import Path
 from roadedge.atomic import write_text
 from roadedge.errors import OutputError
 from roadedge.latency.report_style import STYLE
+from roadedge.scoring.figures import pooled_figures, setting_lines, tile_figures, worst_first
 from roadedge.scoring.pairing import tiles_of
 from roadedge.scoring.pictures import FOUND_RGB, INVENTED_RGB, MISSED_RGB
-from roadedge.scoring.report import ScoreResult, pooled_figures, setting_lines, tile_figures, worst_first
+from roadedge.scoring.report import ScoreResult
 from roadedge.scoring.tile import TileScore
 
 SHOWN = 40  # tiles whose picture is put into the page, so that it can still be sent

@@ -17,8 +17,9 @@ from roadedge.evaluation.progress import steps_bar
 from roadedge.run_folder import open_run_folder
 from roadedge.scoring.page import write_page
 from roadedge.scoring.pairing import Pair, Pairs, pair
-from roadedge.scoring.report import ScoreResult, TileFailure, write_scores
+from roadedge.scoring.report import ScoreResult, TileFailure
 from roadedge.scoring.settings import ScoreSettings
+from roadedge.scoring.show import write_scores
 from roadedge.scoring.tile import TileScore, score_tile
 
 FEW = 8  # tiles that one process has done before others have started

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from roadedge.errors import DataError, ShapeError, UsageError
-from roadedge.metrics.graph_scores import GraphSettings, choose_graph_scores, compare_graphs, summarize_graphs
+from roadedge.metrics.graph_scores import GraphSettings, choose_graph_scores, compare_graphs
+from roadedge.metrics.graph_sets import summarize_graphs
 from roadedge.metrics.topo import Matches
 from roadedge.roadgraph import RoadGraph
 
