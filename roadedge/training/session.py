@@ -79,8 +79,6 @@ class Session:
         _check_inputs(
             chosen, asked=changes.get("inputs") is not None
         )  # refuses inputs that no network has, before any work
-        if chosen.folds and not data:
-            raise UsageError("--folds divides the places of a data set; give one, the built-in city has no end")
         missing = [str(folder) for folder in data if not folder.is_dir()]
         if missing:
             raise DataError(f"there is no data set folder {missing[0]}")
@@ -147,6 +145,8 @@ class Session:
     ) -> dict[str, Any]:
         from roadedge.training.cross_validation import cross_validate, open_folds
 
+        if not data:
+            raise UsageError("--folds divides the places of a data set; give one, the built-in city has no end")
         folder = open_folds(self.recipe, data, self.output, self.overwrite, self.resume)
         count = 1 if self.recipe.fold else self.recipe.folds
         with Bar(count * self.recipe.steps, enabled=progress and sys.stderr.isatty()) as bar:

@@ -11,13 +11,14 @@ import torch
 from torch import Tensor, nn
 
 from roadedge.errors import SpecMismatchError
-from roadedge.models import MODELS
+from roadedge.models import MODELS, create_model
 from roadedge.models.blocks import RoadNet
 from roadedge.models.checkpoint import read_archive
+from roadedge.resources import recipe_path
 from roadedge.spec import ModelSpec
 from roadedge.training.batches import make_batch, training_pools
 from roadedge.training.loop import train
-from roadedge.training.recipe import LossSpec, Recipe
+from roadedge.training.recipe import LossSpec, Recipe, read_recipe
 from roadedge.training.tasks import labels_wanted, task_of
 
 RECIPE = Recipe(
@@ -106,3 +107,17 @@ def test_all_heads_learn_in_the_one_loop(folder: Path, tmp_path: Path) -> None:
     trained = read_archive(tmp_path / "run" / "state.pt")["network"]
     assert all(not torch.equal(fresh[name], trained[name]) for name in fresh)
     assert len(list((tmp_path / "cache").rglob("*.geojson"))) <= 3  # one for each tile that is trained on
+
+
+@pytest.mark.parametrize(
+    ("recipe", "wanted"),
+    [
+        ("cu-dgcn-deepglobe", {("orientation", 1), ("orientation", 2), ("orientation", 4)}),
+        ("joint-connectivity-spacenet3", {("connectivity", 1), ("connectivity", 4)}),
+        ("d-segnext-t-open-pit", set()),
+    ],
+)
+def test_recipes_of_papers_train_the_tasks_of_their_papers(recipe: str, wanted: set[tuple[str, int]]) -> None:
+    chosen = read_recipe(recipe_path(recipe))
+    network = create_model(chosen.model.replace("cu-dgcn", "cu-dgcn-tiny"), ModelSpec(chosen.model, chosen.inputs))
+    assert set(labels_wanted(network, chosen)) == wanted
