@@ -65,14 +65,15 @@ def count_published(
 
     if predicted.shape != truth.shape:
         raise ShapeError(f"a mask of shape {predicted.shape} cannot be compared with a label of shape {truth.shape}")
-    if buffer_px != int(buffer_px) or buffer_px < 0:
+    whole = round(buffer_px)
+    if abs(buffer_px - whole) > 1e-6 or whole < 0:
         raise UsageError(f"the published protocol has a buffer of whole pixels, got {buffer_px:g}")
     road, predicted = truth == ROAD, predicted & (truth != IGNORED)
     own, theirs = _thin(road), _thin(predicted)
     dilated = cv2.dilate(road.view(np.uint8), np.ones((4, 4), np.uint8)).view(np.bool_)
     return PublishedCounts(
-        int(np.count_nonzero(theirs & _in_window(own, int(buffer_px)))),
-        int(np.count_nonzero(own & _in_window(theirs, int(buffer_px)))),
+        int(np.count_nonzero(theirs & _in_window(own, whole))),
+        int(np.count_nonzero(own & _in_window(theirs, whole))),
         int(np.count_nonzero(own)),
         int(np.count_nonzero(dilated & predicted)),
         int(np.count_nonzero(road | predicted)),

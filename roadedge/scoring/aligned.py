@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -22,6 +23,7 @@ from roadedge.trajectory.plane import LocalPlane
 
 LARGEST_GRID = 20_000  # pixels a side of a grid that is made for graphs
 Ground = tuple[Place, LocalPlane]
+_GSD_TOLERANCE = 0.05
 _APART_PX = 0.5  # how far the corners of two rasters may lie from each other
 
 
@@ -29,18 +31,23 @@ _APART_PX = 0.5  # how far the corners of two rasters may lie from each other
 class Side:
     """What was predicted, or what is true.
 
-    `area` (H, W) bool is None where lines do not say how wide their roads are. `graph` makes the road graph, or gives
-    the one that was read (`drawn`).
+    `area` (H, W) bool is None where lines do not say how wide their roads are. `roads` makes the graph, on the grid
+    where there is one, or gives the one that was read (`drawn`). `place` is where the grid lies.
     """
 
     area: NDArray[np.bool_] | None
-    graph: Callable[[], RoadGraph]
+    roads: Callable[[], RoadGraph]
     drawn: bool
+    place: Place | None = None
+
+    def graph(self) -> RoadGraph:
+        """The graph that is scored: on the ground where that is known, since pixels may be longer than wide there."""
+        return self.roads() if self.place is None else self.roads().to_ground(self.place)
 
     def lines(self, size: tuple[int, int]) -> NDArray[np.bool_]:
         """(H, W) bool centre lines: the skeleton of a mask, without cleaning, or the lines of a graph."""
         if self.drawn or self.area is None:
-            return draw(self.graph(), size)
+            return draw(self.roads(), size)
         return centre_lines(self.area)
 
 
@@ -68,19 +75,29 @@ def align(prediction: Layer, truth: Layer, gsd_m: float | None, threshold: float
     if prediction.size is None and truth.size is None:
         return _graphs(prediction, truth, gsd_m, notes)
     size, ground = _grid(prediction, truth)
-    gsd_m = gsd_m or (None if ground is None else ground[0].gsd_m(size)) or _gsd_of(prediction, truth)
+    place = None if ground is None else ground[0]
+    gsd_m = (gsd_m or _gsd_of(prediction, truth)) if place is None else _own_gsd(place.gsd_m(size), gsd_m)
     sides = []
     for layer in (prediction, truth):
         if layer.road is not None:
             road = (
                 layer.road if truth.ignored is None else np.where(truth.ignored, layer.road.dtype.type(0), layer.road)
             )
-            sides.append(Side(road_of(road, threshold), _tracer(road, tracing, gsd_m), drawn=False))
+            sides.append(Side(road_of(road, threshold), _tracer(road, tracing, gsd_m), False, place))
         else:
-            sides.append(_side(_in_pixels(layer, ground, size, gsd_m), size))
+            sides.append(_side(_in_pixels(layer, ground, size, gsd_m), size, place))
             if sides[-1].area is None:
                 notes += (f"the lines of {layer.name} have no widths: areas are not compared",)
     return Aligned(gsd_m, size, sides[0], sides[1], truth.ignored, notes)
+
+
+def _own_gsd(own_m: float, said_m: float | None) -> float:
+    """That of the georeference; raises SpecMismatchError where the user says another one."""
+    if said_m is not None and abs(said_m / own_m - 1) > _GSD_TOLERANCE:
+        raise SpecMismatchError(
+            f"--gsd says {said_m:g} m a pixel and the georeference {own_m:.4g}; leave --gsd out, or correct the file"
+        )
+    return own_m
 
 
 def road_of(road: NDArray[Any], threshold: float) -> NDArray[np.bool_]:
@@ -168,9 +185,9 @@ def _graphs(prediction: Layer, truth: Layer, gsd_m: float | None, notes: tuple[s
     return Aligned(None, None, _side(own, None), _side(other, None), None, notes)
 
 
-def _side(graph: RoadGraph, size: tuple[int, int] | None) -> Side:
+def _side(graph: RoadGraph, size: tuple[int, int] | None, place: Place | None = None) -> Side:
     known = size is not None and bool(np.isfinite(graph.width).all())
-    return Side(draw(graph, size, None) if known and size is not None else None, lambda: graph, drawn=True)
+    return Side(draw(graph, size, None) if known and size is not None else None, lambda: graph, True, place)
 
 
 def _extent(*graphs: RoadGraph) -> tuple[int, int] | None:
@@ -202,4 +219,4 @@ def _in_unit(graph: RoadGraph, gsd_m: float | None) -> RoadGraph:
 
 
 def _tracer(road: NDArray[Any], tracing: TraceOptions, gsd_m: float | None) -> Callable[[], RoadGraph]:
-    return lambda: trace(road, tracing, gsd_m)
+    return cache(lambda: trace(road, tracing, gsd_m))

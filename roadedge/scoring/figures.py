@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from roadedge.metrics.pixel import EMPTY_RULE
+from roadedge.metrics.published import BUFFER_PX
 from roadedge.scoring.pairing import tiles_of
 from roadedge.scoring.report import INTERVAL_RULE, ScoreResult, notes_of
 from roadedge.scoring.tile import TileScore
@@ -89,6 +90,8 @@ def setting_lines(result: ScoreResult) -> list[str]:
     published = result.published()
     if published is not None:
         lines += [f"published protocol: {rule}" for rule in published["rules"]]
+        buffer = f"{BUFFER_PX} px" if settings.relaxed is None else str(settings.relaxed)
+        lines.append(f"published protocol: buffer of the square window {buffer}")
         lines.append("published protocol: APLS, TOPO and junctions have no such form; their settings are those above")
     if settings.bootstrap and len(result.tiles) > 1:
         lines.append(f"{INTERVAL_RULE}, {settings.bootstrap} draws, seed {settings.seed}")

@@ -82,11 +82,17 @@ def line_picture(predicted: NDArray[np.bool_], truth: NDArray[np.bool_], within_
 
 
 def graph_picture(truth: RoadGraph, proposal: RoadGraph, both: Aligned, settings: GraphSettings) -> Picture:
-    """Two graphs against each other; with junctions as rings where those are scored."""
+    """Two graphs against each other, on the grid where there is one; with junctions as rings where those are scored."""
     import cv2
 
-    truth, proposal = prepare(truth, proposal)
-    low, high = _frame(truth, proposal, both)
+    if both.size is not None:
+        truth, proposal = both.truth.roads(), both.predicted.roads()
+        low, high = np.zeros(2), np.array([both.size[1], both.size[0]], np.float64)
+        per_unit = 1 / both.gsd_m if both.gsd_m is not None and truth.unit == "m" else 1.0
+    else:
+        truth, proposal = prepare(truth, proposal)
+        low, high = _extent(truth, proposal)
+        per_unit = 1.0
     largest = float((high - low).max())
     scale = min(SIDE_PX, max(_LEAST_SIDE_PX, largest)) / largest if largest else 1.0
     width, height = np.maximum(np.ceil((high - low) * scale), 1).astype(int)
@@ -98,9 +104,9 @@ def graph_picture(truth: RoadGraph, proposal: RoadGraph, both: Aligned, settings
 
     drawn = [graph.moved(onto, PIXEL) for graph in (truth, proposal)]
     lines = [draw(graph, (int(height), int(width))) for graph in drawn]
-    picture = line_picture(lines[1], lines[0], max(_within(settings) * scale, 1.0))
+    picture = line_picture(lines[1], lines[0], max(_within(settings) * per_unit * scale, 1.0))
     if settings.junction_tolerance is not None:
-        reach = max(settings.junction_tolerance * scale, 1.0)
+        reach = max(settings.junction_tolerance * per_unit * scale, 1.0)
         own, theirs = (graph.nodes[graph.degree > 2] for graph in drawn)
         for nodes, others, missing in ((own, theirs, MISSED_RGB), (theirs, own, INVENTED_RGB)):
             for node in nodes:
@@ -110,12 +116,9 @@ def graph_picture(truth: RoadGraph, proposal: RoadGraph, both: Aligned, settings
     return picture
 
 
-def _frame(truth: RoadGraph, proposal: RoadGraph, both: Aligned) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Corners of what is shown, in the coordinates of the graphs: the grid, or the extent of the lines."""
-    if both.size is not None and truth.crs == PIXEL:
-        unit = both.gsd_m if truth.unit == "m" and both.gsd_m else 1.0  # metres of a graph that was prepared
-        return np.zeros(2), np.array([both.size[1], both.size[0]]) * unit
-    lines = [line for graph in (truth, proposal) for line in graph.lines]
+def _extent(*graphs: RoadGraph) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Corners of what the lines reach over, with a margin."""
+    lines = [line for graph in graphs for line in graph.lines]
     if not lines:
         return np.zeros(2), np.ones(2)
     every = np.concatenate(lines)

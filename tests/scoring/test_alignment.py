@@ -139,3 +139,22 @@ def test_pictures_of_odd_names_have_files_of_their_own() -> None:
     assert len({picture_name(name) for name in names}) == len(names)
     assert picture_name("tile-1") == "tile-1.png"
     assert all(len(picture_name(name)) < 130 and "/" not in picture_name(name) for name in names)
+
+
+def test_pixels_that_are_longer_than_wide_are_measured_on_the_ground(tmp_path: Path) -> None:
+    rasterio = pytest.importorskip("rasterio", reason="rasterio is not installed (extra geo)")
+    pytest.importorskip("pyproj", reason="pyproj is not installed (extra geo)")
+    pytest.importorskip("skimage", reason="scikit-image is not installed (extra graph)")
+    mask = road()
+    mask[:, 195:205] = 255
+    step = 1e-5  # degrees, both ways: at 60° north a pixel is half as wide as it is high
+    transform = rasterio.Affine(step, 0.0, 10.0, 0.0, -step, 60.0)
+    kind = {"driver": "GTiff", "height": SIZE[0], "width": SIZE[1], "count": 1, "dtype": "uint8", "crs": "EPSG:4326"}
+    with rasterio.open(tmp_path / "deg.tif", "w", **kind, transform=transform) as raster:
+        raster.write(mask, 1)
+    found = tile(tmp_path / "deg.tif", tmp_path / "deg.tif")
+    assert found.graph is not None
+    wide_m, high_m = 400 * step * 111_412 * np.cos(np.radians(60)), 300 * step * 111_412
+    assert found.graph.true_length == pytest.approx(wide_m + high_m, rel=0.01)
+    with pytest.raises(SpecMismatchError, match=r"--gsd says 2 m a pixel and the georeference 0\.7"):
+        tile(tmp_path / "deg.tif", tmp_path / "deg.tif", replace(SETTINGS, gsd_m=2.0))
