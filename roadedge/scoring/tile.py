@@ -113,7 +113,7 @@ def _relaxed(both: Aligned, settings: ScoreSettings) -> tuple[RelaxedCounts | No
     if buffer is None:
         return None, ""
     if both.size is None:
-        return None, "relaxed scores need a grid, which lines in longitude and latitude have not: none were counted"
+        return None, "relaxed scores need a grid, of a mask or of lines in pixels inside a picture: none were counted"
     if buffer.on == "masks":
         predicted, truth = both.predicted.area, both.truth.area
         if predicted is None or truth is None:

@@ -102,3 +102,15 @@ def test_a_full_folder_is_not_written_into(checkpoint: Path, data: Path, tmp_pat
     assert (out / "old.txt").read_text() == "kept"
     assert run(checkpoint, data, "-o", out, "--overwrite") == 0
     assert not (out / "old.txt").exists()
+
+
+def test_graph_scores_go_by_their_options(
+    checkpoint: Path, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("skimage", reason="scikit-image is not installed (extra graph)")
+    asked = ("--graph", "--apls-spacing", "7", "--threshold", "0.3")
+    assert run(checkpoint, data, *asked, "--json", "-o", tmp_path / "out") == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["settings"]["graph"]["apls"]["spacing"] == 7
+    assert found["settings"]["graph"]["tracing"]["threshold"] == 0.3
+    assert found["pooled"]["graph"]["samples"] == 3

@@ -204,6 +204,18 @@ def test_a_table_is_paired_with_a_folder_and_with_a_table(
     assert document(capsys)["graph"]["APLS"] == 1
 
 
+@pytest.mark.parametrize(("spacing", "value"), [("inf", 0.8602), ("50", 0.7348)])
+def test_a_square_without_a_side_has_the_published_value(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], spacing: str, value: float
+) -> None:
+    sides = ["100 100, 300 100", "300 100, 300 300", "300 300, 100 300", "100 300, 100 100"]
+    for name, kept in (("t.csv", sides), ("p.csv", sides[:3])):
+        rows = "".join(f'a,"LINESTRING ({side})"\n' for side in kept)
+        (tmp_path / name).write_text("ImageId,WKT_Pix\n" + rows)
+    assert run(tmp_path / "p.csv", tmp_path / "t.csv", "--apls", "--apls-spacing", spacing, "--json") == 0
+    assert document(capsys)["graph"]["APLS"] == pytest.approx(value, abs=5e-5)
+
+
 def test_the_published_protocol_stands_beside_and_replaces_nothing(
     folders: tuple[Path, Path], capsys: pytest.CaptureFixture[str]
 ) -> None:
