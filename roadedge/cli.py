@@ -187,6 +187,23 @@ def quantize(
     _show_quantized(run(options, (lambda text: None) if quiet else say, not quiet), as_json)
 
 
+@app.command()
+def crops(
+    data: Annotated[Path, typer.Argument(help="A published data set in its own layout.", show_default=False)],
+    output: Annotated[Path, typer.Option("-o", "--output", help="A new folder.", show_default=False)],
+    crop: Annotated[int, typer.Option(help="Side of the crops, pixels.")] = 512,
+    overlap: Annotated[int, typer.Option(help="Of neighbours in the train split, pixels.")] = 256,
+    verbose: Verbose = False,
+) -> None:
+    """Cut a published data set into crops, written as a folder data set; training itself needs none."""
+    from roadedge.data.crops import write_crops
+
+    counts = write_crops(data, output, crop, overlap)
+    written = ", ".join(f"{counts[split]} {split}" for split in ("train", "val", "test") if split in counts)
+    say(f"{written}; {counts['left_out']} tiles with empty frames left out")
+    say(f"Results saved to {output}")
+
+
 @app.command("eval")
 def evaluate(
     model: Annotated[str, typer.Argument(help="A .pt, .onnx or .engine file, or the name of a carried network.")],
