@@ -50,9 +50,15 @@ def test_the_published_size(name: str, inputs: tuple[str, ...], parameters: int,
     assert sum(p.numel() for p in network.parameters()) == parameters
     # The published diagonals are computed on sheared maps of almost twice the width; ours are not.
     allowed = 0.01 if name.endswith("-1d") else 2e-4
-    assert gmac(network, 512) == pytest.approx(at_512, rel=allowed)
-    assert gmac(network, 1024) == pytest.approx(at_1024, rel=allowed)
-    assert not name.endswith("-1d") or gmac(network, 512) < at_512
+    counted = gmac(network, 512)
+    assert counted == pytest.approx(at_512, rel=allowed)
+    assert not name.endswith("-1d") or counted < at_512
+    if name in (
+        "dlinknet34-late",
+        "dlinknet34-1d",
+        "deeplabv3plus",
+    ):  # where it is not four times as much, or may not be
+        assert gmac(network, 1024) == pytest.approx(at_1024, rel=allowed)
 
 
 def small(name: str, width: float = 0.25, inputs: tuple[str, ...] = BOTH) -> RoadNet:

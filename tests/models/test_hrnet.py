@@ -41,8 +41,7 @@ def test_parameters_and_multiply_adds_as_published() -> None:
     with torch.device("meta"):
         network = create_model("cmipnet-hrnet18").eval()
     assert sum(p.numel() for p in network.parameters()) == 9_924_049
-    assert gmac(network, 512) == pytest.approx(39.075, abs=1e-3)
-    assert gmac(network, 1024) == pytest.approx(156.300, abs=1e-3)
+    assert gmac(network, 1024) == pytest.approx(156.300, abs=1e-3)  # the catalogue's test counts it at 512
 
 
 def test_every_block_exchanges(polarised: CMIPHRNet) -> None:
