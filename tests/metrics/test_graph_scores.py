@@ -48,7 +48,7 @@ def test_samples_of_one_place_are_drawn_together() -> None:
     together = summarize_graphs(scores, list("aabb"), draws=300)
     assert together.apls_interval == pytest.approx((apart.apls, apart.apls))  # each place is a copy of the other
     assert apart.apls_interval is not None
-    assert apart.apls_interval[0] < apart.apls_interval[1]  # type: ignore[index]
+    assert apart.apls_interval[0] < apart.apls_interval[1]
     assert summarize_graphs(scores, ["a"] * 4).apls_interval is None
     assert summarize_graphs(scores, list("abcd"), draws=0).topo_interval is None
 

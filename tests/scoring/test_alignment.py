@@ -6,6 +6,7 @@ import itertools
 import warnings
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -50,9 +51,15 @@ def road() -> np.ndarray:
     return mask
 
 
-def write_tif(rasterio, path: Path, east: float, plane: np.ndarray, crs: str | None = "EPSG:32650") -> None:
+def write_tif(rasterio: Any, path: Path, east: float, plane: np.ndarray, crs: str | None = "EPSG:32650") -> None:
     transform = rasterio.Affine(0.5, 0.0, east, 0.0, -0.5, 4_300_000.0)
-    kind = {"driver": "GTiff", "height": SIZE[0], "width": SIZE[1], "count": 1, "dtype": plane.dtype.name}
+    kind: dict[str, Any] = {
+        "driver": "GTiff",
+        "height": SIZE[0],
+        "width": SIZE[1],
+        "count": 1,
+        "dtype": plane.dtype.name,
+    }
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         with rasterio.open(path, "w", **kind, crs=crs, transform=transform) as raster:
@@ -149,7 +156,14 @@ def test_pixels_that_are_longer_than_wide_are_measured_on_the_ground(tmp_path: P
     mask[:, 195:205] = 255
     step = 1e-5  # degrees, both ways: at 60° north a pixel is half as wide as it is high
     transform = rasterio.Affine(step, 0.0, 10.0, 0.0, -step, 60.0)
-    kind = {"driver": "GTiff", "height": SIZE[0], "width": SIZE[1], "count": 1, "dtype": "uint8", "crs": "EPSG:4326"}
+    kind: dict[str, Any] = {
+        "driver": "GTiff",
+        "height": SIZE[0],
+        "width": SIZE[1],
+        "count": 1,
+        "dtype": "uint8",
+        "crs": "EPSG:4326",
+    }
     with rasterio.open(tmp_path / "deg.tif", "w", **kind, transform=transform) as raster:
         raster.write(mask, 1)
     found = tile(tmp_path / "deg.tif", tmp_path / "deg.tif")
