@@ -77,6 +77,8 @@ def align(prediction: Layer, truth: Layer, gsd_m: float | None, threshold: float
     size, ground = _grid(prediction, truth)
     place = None if ground is None else ground[0]
     gsd_m = (gsd_m or _gsd_of(prediction, truth)) if place is None else _own_gsd(place.gsd_m(size), gsd_m)
+    if truth.ignored is not None and prediction.graph is not None:
+        notes += (f"lines of {prediction.name} across ignored pixels count in graph scores",)
     sides = []
     for layer in (prediction, truth):
         if layer.road is not None:

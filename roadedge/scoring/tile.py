@@ -120,4 +120,6 @@ def _relaxed(both: Aligned, settings: ScoreSettings) -> tuple[RelaxedCounts | No
             return None, "relaxed scores of masks need areas on both sides: none were counted"
     else:
         predicted, truth = both.predicted.lines(both.size), both.truth.lines(both.size)
+    if both.ignored is not None:
+        predicted = predicted & ~both.ignored
     return count_relaxed(predicted, truth, buffer.pixels(both.gsd_m)), ""

@@ -170,6 +170,21 @@ def test_ignored_pixels_count_nowhere(tmp_path: Path, capsys: pytest.CaptureFixt
     assert found["graph"]["APLS"] == found["relaxed"]["F1"] == 1
 
 
+def test_lines_across_ignored_pixels_count_in_graph_scores_alone_and_that_is_said(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    truth = cross()
+    truth[:, 95:105] = np.where(truth[:, 95:105] == 255, np.uint8(128), truth[:, 95:105])
+    write_png(tmp_path / "t.png", truth)
+    write_geojson(tmp_path / "p.geojson", cross_graph(10.0))
+    assert run(tmp_path / "p.geojson", tmp_path / "t.png", "--apls", "--relaxed", "6", "--json") == 0
+    found = document(capsys)
+    assert found["pixels"]["precision"] > 0.99
+    assert found["relaxed"]["precision"] == 1
+    assert found["graph"]["APLS"] < 1
+    assert any("across ignored pixels count in graph scores" in note for note in found["notes"])
+
+
 def test_masks_of_0_and_1_are_read_and_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write_png(tmp_path / "p.png", cross() // 255)
     write_png(tmp_path / "t.png", cross())
