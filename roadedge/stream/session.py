@@ -17,6 +17,7 @@ from roadedge.latency.clock import Clock, HostClock
 from roadedge.latency.machine import MachineWatch
 from roadedge.run_folder import open_run_folder
 from roadedge.spec import ModelSpec, sha256_of
+from roadedge.stream.allocator import keep_memory_flat
 from roadedge.stream.frame_log import FrameLog
 from roadedge.stream.joining import open_pairing
 from roadedge.stream.opening import images_of, is_there, open_source, scheme_of
@@ -53,6 +54,7 @@ def infer(options: InferOptions, tell: Tell = lambda text: None, clock: Clock | 
     """
     from roadedge.runners import open_runner
 
+    keep_memory_flat()
     clock, busy = clock or HostClock(), machine_load()
     check_options(options)
     with ExitStack() as stack:
