@@ -117,8 +117,8 @@ def throughput(model: str, frames: int = 800) -> dict[str, Any]:
 def loaded(model: str, percent: int, seconds: float, unloaded: dict[str, float]) -> dict[str, Any]:
     """The age under `latest` at a load of so many percent, found by trying."""
     rate_hz = percent / 100 * 1e3 / max(unloaded.values())
-    for _ in range(4):
-        load = run(model, round(rate_hz, 2), Plan(duration_s=15.0)).profile.load or 1.0
+    for _ in range(3):
+        load = run(model, round(rate_hz, 2), Plan(duration_s=12.0)).profile.load or 1.0
         rate_hz *= percent / 100 / load
     rate_hz = round(rate_hz, 2)
     profile = run(model, rate_hz, Plan(duration_s=seconds)).profile
