@@ -786,9 +786,7 @@ def _show_quantized(result: QuantizeResult, as_json: bool, more: dict[str, Any] 
     say(f"Next: roadedge infer {result.best} IMAGE, or on a device: roadedge build {result.best_for_gpu}")
 
 
-def _show(
-    run: Callable[[], InferResult], as_json: bool, require_valid: bool = False, on_stderr: bool = False
-) -> None:
+def _show(run: Callable[[], InferResult], as_json: bool, require_valid: bool = False, on_stderr: bool = False) -> None:
     """Run, print the result, and leave with the exit code that it deserves."""
     from roadedge.stream.show import next_command, print_result
 
