@@ -118,6 +118,7 @@ class TestEveryBaseline:
         optimiser = torch.optim.Adam(network.train().parameters(), lr=3e-4)
         losses = []
         for _ in range(2):
+            torch.manual_seed(7)  # the same places are dropped out in both passes
             loss = nn.functional.binary_cross_entropy_with_logits(network(feeds)["logits"], road)
             losses.append(float(loss.detach()))
             optimiser.zero_grad()
