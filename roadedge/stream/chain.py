@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Protocol
 
 from roadedge.errors import DataError
 from roadedge.latency.clock import StageTimer
@@ -14,6 +14,7 @@ from roadedge.preprocess import Feeds, band_complaint, outside_density, preproce
 from roadedge.sample import RoadMask
 from roadedge.spec import ModelSpec
 from roadedge.stream.sources import Frame, Second
+from roadedge.stream.synchronisation import Pairing
 
 
 class Infers(Protocol):
@@ -23,22 +24,6 @@ class Infers(Protocol):
 
     def infer(self, feeds: Feeds, logits: bool = False) -> Feeds:
         """Feeds → {"probability": (N, H, W) uint8}."""
-
-
-class Pairs(Protocol):
-    """Gives a frame its place on the ground and the points that belong to it; called by one thread."""
-
-    def place(self, frame: Frame) -> Frame:
-        """The frame with the place of its image, or as it came where nobody knows."""
-
-    def second(self, frame: Frame, spec: ModelSpec) -> Second:
-        """The frame's second modality on the network's grid."""
-
-    def describe(self) -> dict[str, Any]:
-        """What was paired with what, for metrics.json."""
-
-    def close(self) -> None:
-        """Give back what is open."""
 
 
 @dataclass(slots=True)
@@ -89,7 +74,7 @@ class Chain:
     """The stages from a decoded frame to its road mask, each a function that fills in its part of a `Work`."""
 
     def __init__(
-        self, runner: Infers, pairing: Pairs, remarks: Remarks, threshold: float | None = None, strict: bool = False
+        self, runner: Infers, pairing: Pairing, remarks: Remarks, threshold: float | None = None, strict: bool = False
     ) -> None:
         self._runner, self._pairing, self._remarks = runner, pairing, remarks
         self._threshold, self._strict = threshold, strict

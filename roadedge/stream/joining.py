@@ -18,7 +18,6 @@ from roadedge.georeference.lens import Lens
 from roadedge.georeference.pose import PoseTrack
 from roadedge.georeference.track_file import read_track, track_of
 from roadedge.spec import ModelSpec
-from roadedge.stream.chain import Pairs
 from roadedge.stream.feeds import Feed, FeedOptions, is_utc, open_feed
 from roadedge.stream.heading import check_video
 from roadedge.stream.inputs import SourceOptions
@@ -38,7 +37,7 @@ RASTER_SUFFIXES = (".tif", ".tiff")
 BRINGS_ITS_OWN = ("synth", "ortho")  # sources whose frames have a place and points already
 
 
-def open_pairing(text: str, source: Source, options: SourceOptions, tell: Tell) -> Pairs | None:
+def open_pairing(text: str, source: Source, options: SourceOptions, tell: Tell) -> Pairing | None:
     """What gives the frames of a source their places and points; None where the source brings all there is.
 
     Raises:
@@ -68,8 +67,8 @@ def open_pairing(text: str, source: Source, options: SourceOptions, tell: Tell) 
 class _Located:
     """A pairing and the locator that it asks, described together."""
 
-    def __init__(self, pairing: Pairing, locator: Locator | None, adds: Source | None = None) -> None:
-        self._pairing, self._locator, self._adds = pairing, locator, adds
+    def __init__(self, pairing: Pairing, locator: Locator | None) -> None:
+        self._pairing, self._locator = pairing, locator
 
     def place(self, frame: Frame) -> Frame:
         return self._pairing.place(frame)
@@ -89,7 +88,7 @@ class _Located:
 
 def _joined(
     feeds: list[Feed], source: Source, locator: Locator | None, options: SourceOptions, brings: bool = False
-) -> Pairs:
+) -> Pairing:
     if locator is None and not brings:
         lost = [feed for feed in feeds if feed.crs not in ("", "pixel")]
         if lost:

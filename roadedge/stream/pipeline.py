@@ -10,20 +10,19 @@ import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
 
 from roadedge.errors import DataError, SourceError
 from roadedge.latency.clock import STAGES, Clock, StageTimer
 from roadedge.latency.profile import FrameRecord
 from roadedge.metrics.pixel import count_pixels
-from roadedge.spec import ModelSpec
-from roadedge.stream.chain import Chain, Infers, Pairs, Remarks, Work
+from roadedge.stream.chain import Chain, Infers, Remarks, Work
 from roadedge.stream.count_log import CountLog
 from roadedge.stream.frame_log import FrameLog
 from roadedge.stream.lane import Lane
 from roadedge.stream.plan import Plan
 from roadedge.stream.sinks import Result, Sink
-from roadedge.stream.sources import Frame, Second, Source
+from roadedge.stream.sources import Frame, Source
+from roadedge.stream.synchronisation import Pairing, SourcePairing
 
 WATCH_S = 0.25
 LEAVE_S = 10.0  # after which a source that delivers and does not heed `interrupt` is left behind
@@ -56,28 +55,6 @@ class Run:
 Watch = Callable[[Run, float], None]  # the run so far, seconds since its start; a few times a second
 
 
-class SourcePairs:
-    """The pairing of a source that brings its own places and points."""
-
-    def __init__(self, source: Source) -> None:
-        self._source = source
-
-    def place(self, frame: Frame) -> Frame:
-        """The frame as it came."""
-        return frame
-
-    def second(self, frame: Frame, spec: ModelSpec) -> Second:
-        """What the source gives."""
-        return self._source.second(frame, spec)
-
-    def describe(self) -> dict[str, Any]:
-        """Nothing that the source does not say."""
-        return {}
-
-    def close(self) -> None:
-        """Nothing is open; the source is closed by itself."""
-
-
 class Pipeline:
     """A source, a runner and sinks, joined; `go` runs it once."""
 
@@ -89,7 +66,7 @@ class Pipeline:
         plan: Plan,
         clock: Clock,
         watch: Watch | None = None,
-        pairing: Pairs | None = None,
+        pairing: Pairing | None = None,
         records: FrameLog | None = None,
     ) -> None:
         self.run = Run(FrameLog() if records is None else records)
@@ -97,7 +74,7 @@ class Pipeline:
         self._clock, self._watch = clock, watch
         self._rate_hz = plan.rate_hz or source.rate_hz
         self._realtime = plan.realtime and not source.delivers and self._rate_hz is None
-        pairs = pairing or SourcePairs(source)
+        pairs = pairing or SourcePairing(source)
         self._chain = Chain(runner, pairs, self.run.remarks, plan.threshold, plan.strict)
         self._max_age_ns = None if plan.max_age_ms is None else round(plan.max_age_ms * 1e6)
         self._signal = clock.signal()
