@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import json
 import os
 import sys
 import warnings
@@ -14,7 +12,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 import roadedge
+from roadedge import cli_map
 from roadedge.errors import RoadEdgeError, UsageError
+from roadedge.terminal import print_json, say
 
 if TYPE_CHECKING:
     from roadedge.calibration.session import QuantizeResult
@@ -46,17 +46,6 @@ TopoInterval = Annotated[float, typer.Option("--topo-interval", help="What is dr
 TopoHole = Annotated[float, typer.Option("--topo-hole", help="Within how much a marble finds its hole.")]
 TopoOrigins = Annotated[int, typer.Option("--topo-origins", help="Walks of each tile.")]
 JunctionTolerance = Annotated[float, typer.Option("--junction-tolerance", help="Junctions match within so much.")]
-
-
-def say(text: str) -> None:
-    """Log a line on stderr; stdout is for data. Where nobody reads the log any more, the work goes on."""
-    with contextlib.suppress(BrokenPipeError):
-        print(text, file=sys.stderr, flush=True)
-
-
-def print_json(value: Any) -> None:
-    """The result as JSON on stdout."""
-    print(json.dumps(value, indent=2, allow_nan=False))
 
 
 def _version(wanted: bool) -> None:
@@ -806,6 +795,9 @@ def _show(run: Callable[[], InferResult], as_json: bool, require_valid: bool = F
     if result.run.interrupted:
         raise typer.Exit(130)
     result.check(require_valid)
+
+
+cli_map.add_to(app)
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -15,11 +15,12 @@ FILES = sorted(path.relative_to(PACKAGE) for path in PACKAGE.rglob("*.py"))
 
 # A room, or one file of it, may import from its own tier and from those above it in this list (docs/adr/0001).
 TIERS = (
-    {"errors", "atomic", "sample", "place", "spec", "resources", "environment", "run_folder"},
+    {"errors", "atomic", "sample", "place", "spec", "resources", "environment", "run_folder", "terminal"},
     {"preprocess", "postprocess", "trajectory", "georeference", "lidar", "roadgraph", "imagery", "pictures"},
     {"models", "data", "runners", "metrics", "weights"},
     {"training", "calibration", "export", "stream", "latency", "benchmark", "evaluation", "scoring", "roadmap"},
     {"predictor", "demo", "doctor"},
+    {"cli_map"},
     {"cli"},
 )
 TIER_OF = {name: number for number, names in enumerate(TIERS) for name in names}
