@@ -13,6 +13,7 @@ from roadedge.atomic import write_text
 from roadedge.errors import DataError, RoadEdgeError
 from roadedge.roadgraph.graph import LONLAT, PIXEL, Line, RoadGraph, Unit
 from roadedge.roadgraph.joining import column, join_by_vertices, join_named, lengths_of
+from roadedge.roadgraph.speeds import speed_of
 
 _DECIMALS = {LONLAT: 7}  # a centimetre of degrees; RFC 7946 warns of more
 _DECIMALS_ELSEWHERE = 3  # a millimetre, or a thousandth of a pixel
@@ -21,8 +22,9 @@ _DECIMALS_ELSEWHERE = 3  # a millimetre, or a thousandth of a pixel
 def geojson(graph: RoadGraph, properties: Mapping[str, Any] | None = None, junctions: bool = False) -> dict[str, Any]:
     """The graph as a FeatureCollection of plain JSON values.
 
-    Each road is a LineString with `u`, `v`, `length_m`, `width_m` (`_px` where the GSD is unknown) and `confidence`;
-    what is unknown is null. Nodes without roads, and with `junctions` all of them, are Points with `node`, `degree`.
+    Each road is a LineString with `u`, `v`, `length_m`, `width_m` (`_px` where the GSD is unknown), `confidence` and,
+    where the speed of any road is known, `speed_kmh`; what is unknown is null. Nodes without roads, and with
+    `junctions` all of them, are Points with `node`, `degree`.
 
     Args:
         graph: in "OGC:CRS84" for a file that others read as RFC 7946; else a member `crs_name` says where it lies.
@@ -61,7 +63,7 @@ def from_geojson(document: Any) -> RoadGraph:
     """The graph of a FeatureCollection.
 
     Roads of ours are joined by their `u` and `v`; lines of others (LineString, MultiLineString) wherever ends coincide,
-    and have the length of their line, unless they lie in degrees and bring none.
+    and have the length of their line, unless they lie in degrees and bring none. Speeds are read as `speed_of` says.
 
     Raises:
         DataError: no FeatureCollection, or geometry that is no line.
@@ -93,7 +95,7 @@ def from_geojson(document: Any) -> RoadGraph:
     except RoadEdgeError:
         raise
     except (TypeError, ValueError, OverflowError) as error:
-        raise DataError(f"u, v, node, lengths, widths and confidences must be numbers: {error}") from error
+        raise DataError(f"u, v, node, lengths, widths, confidences and speeds must be numbers: {error}") from error
 
 
 def _road(graph: RoadGraph, edge: int, decimals: int) -> dict[str, Any]:
@@ -102,6 +104,9 @@ def _road(graph: RoadGraph, edge: int, decimals: int) -> dict[str, Any]:
     facts[f"length_{graph.unit}"] = _number(graph.length[edge], 3)
     facts[f"width_{graph.unit}"] = _number(graph.width[edge], 3)
     facts["confidence"] = _number(graph.confidence[edge], 4)
+    if np.isfinite(graph.speed_kmh).any():
+        speed = float(graph.speed_kmh[edge])
+        facts["speed_kmh"] = None if np.isnan(speed) else float(f"{speed:.5g}")  # digits, so that none becomes 0
     return _feature(line, facts)
 
 
@@ -139,6 +144,7 @@ def _assemble(
     lines, facts = [line for line, _ in roads], [one for _, one in roads]
     names = {"length": f"length_{unit}", "width": f"width_{unit}", "confidence": "confidence"}
     columns = {name: column(facts, key) for name, key in names.items()}
+    columns["speed_kmh"] = np.array([speed_of(one) for one in facts], np.float64)
     if all("u" in one and "v" in one for one in facts) and all("node" in one for _, one in points):
         if np.isnan(columns["length"]).any():
             columns["length"] = lengths_of(lines, crs)

@@ -27,8 +27,9 @@ class RoadGraph:
     `nodes` is (N, 2) x, y in `crs`: "pixel" (corner coordinates of an image, x right, y down), a metric plane, or
     "OGC:CRS84" (longitude, latitude). Edge i runs from node `u[i]` to node `v[i]` along `lines[i]`, (K, 2) with K >= 2,
     whose ends are those nodes. `length` and `width` are in `unit`, which is "m" wherever the ground sample distance was
-    known, also where the coordinates are pixels. `confidence` is the mean probability in [0, 1]. A width or confidence
-    that nobody knows is NaN; left out, all are. A length left out is that of the line, in the unit of the coordinates.
+    known, also where the coordinates are pixels. `confidence` is the mean probability in [0, 1], `speed_kmh` the speed
+    that is driven or allowed, above 0. A width, confidence or speed that nobody knows is NaN; left out, all are. A
+    length left out is that of the line, in the unit of the coordinates.
     """
 
     nodes: NDArray[np.float64]
@@ -38,6 +39,7 @@ class RoadGraph:
     length: NDArray[np.float64] = field(default_factory=lambda: np.empty(0))
     width: NDArray[np.float64] = field(default_factory=lambda: np.empty(0))
     confidence: NDArray[np.float64] = field(default_factory=lambda: np.empty(0))
+    speed_kmh: NDArray[np.float64] = field(default_factory=lambda: np.empty(0))
     crs: str = PIXEL
     unit: Unit = "px"
 
@@ -59,9 +61,12 @@ class RoadGraph:
                 raise ShapeError("lengths cannot be measured in degrees; give `length`, or measure on a metric plane")
             length = measure(lines)
         arrays = {"nodes": nodes, "u": u, "v": v, "length": _values("length", length, len(u), np.inf, known=True)}
-        for name, top in (("width", np.inf), ("confidence", 1.0)):
+        for name, top in (("width", np.inf), ("confidence", 1.0), ("speed_kmh", np.inf)):
             values = np.array(getattr(self, name), np.float64)
             arrays[name] = _values(name, values if values.size else np.full(len(u), np.nan), len(u), top)
+        if (arrays["speed_kmh"] == 0).any():
+            still = int(np.argmax(arrays["speed_kmh"] == 0))
+            raise DataError(f"speed_kmh of edge {still} must be above 0; where nobody knows it, it is NaN")
         for name, array in (*arrays.items(), *(("", line) for line in lines)):
             array.flags.writeable = False
             if name:
@@ -142,6 +147,7 @@ class RoadGraph:
             length=self.length[chosen],
             width=self.width[chosen],
             confidence=self.confidence[chosen],
+            speed_kmh=self.speed_kmh[chosen],
         )
 
     def _below_horizon(self, place: Place) -> RoadGraph:

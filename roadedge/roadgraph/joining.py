@@ -30,7 +30,7 @@ def join_named(
         lines: (K, 2) each.
         ends: (E, 2) numbers of the nodes of each line.
         lone: number and x, y of nodes that were written themselves.
-        columns: `length`, `width`, `confidence`, (E,) each.
+        columns: `length`, `width`, `confidence`, `speed_kmh`, (E,) each.
         crs: of the coordinates.
         unit: of length and width.
 
@@ -56,12 +56,12 @@ def join_by_vertices(
 ) -> RoadGraph:
     """The graph of lines that meet wherever they share a vertex, also in the middle of one; each part is a road.
 
-    A part has the width and confidence of its line; its length is measured: in degrees on a plane that touches in
-    their midst, else as the coordinates are times `scale`. Lines without a length, and equal vertices in a row, go.
+    A part has the width, confidence and speed of its line; its length is measured: in degrees on a plane that touches
+    in their midst, else as the coordinates are times `scale`. Lines without a length, and equal vertices in a row, go.
 
     Args:
         lines: (K, 2) each.
-        columns: `width`, `confidence`, (E,) each, or none of them.
+        columns: `width`, `confidence`, `speed_kmh`, (E,) each, or some or none of them.
         crs: of the coordinates.
         unit: of length and width.
         lone: x, y of nodes that stand by themselves.

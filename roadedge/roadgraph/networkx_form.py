@@ -5,10 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from roadedge.errors import DataError, MissingExtraError
 from roadedge.roadgraph.graph import PIXEL, RoadGraph
 from roadedge.roadgraph.joining import column
+from roadedge.roadgraph.speeds import speed_of
 
 if TYPE_CHECKING:
     import networkx as nx
@@ -17,7 +19,7 @@ if TYPE_CHECKING:
 def to_networkx(graph: RoadGraph) -> nx.MultiGraph:
     """A MultiGraph whose nodes 0 ... N - 1 have `x`, `y`, and whose edges, with their number as key, have the rest.
 
-    An edge has `line` (K, 2), `length`, `width` and `confidence`; the graph has `crs` and `unit`.
+    An edge has `line` (K, 2), `length`, `width`, `confidence` and `speed_kmh`; the graph has `crs` and `unit`.
 
     Raises:
         MissingExtraError: NetworkX is not installed.
@@ -35,6 +37,7 @@ def to_networkx(graph: RoadGraph) -> nx.MultiGraph:
                 "length": float(graph.length[number]),
                 "width": float(graph.width[number]),
                 "confidence": float(graph.confidence[number]),
+                "speed_kmh": float(graph.speed_kmh[number]),
             },
         )
         for number, (u, v, line) in enumerate(columns)
@@ -46,9 +49,10 @@ def from_networkx(made: Any) -> RoadGraph:
     """The graph of a NetworkX graph, directed or not, with or without parallel edges; nodes in its own order.
 
     Nodes need `x` and `y`. An edge without `line` is straight; one without `length` has the length of its line.
+    Speeds are read as `speed_of` says.
 
     Raises:
-        DataError: a node without x and y.
+        DataError: a node without x and y, or a speed that is no number.
     """
     try:
         nodes = np.array([(facts["x"], facts["y"]) for _, facts in made.nodes(data=True)], np.float64).reshape(-1, 2)
@@ -69,11 +73,19 @@ def from_networkx(made: Any) -> RoadGraph:
         lines.append(line)
     facts = [facts for _, _, facts in edges]
     columns = {name: column(facts, name) for name in ("length", "width", "confidence")}
+    columns["speed_kmh"] = _speeds(facts)
     if np.isnan(columns["length"]).any():
         columns["length"] = np.empty(0)
     crs = made.graph.get("crs", PIXEL)
     unit = made.graph.get("unit", "px" if crs == PIXEL else "m")
     return RoadGraph(nodes, np.array(u, np.int64), np.array(v, np.int64), tuple(lines), **columns, crs=crs, unit=unit)
+
+
+def _speeds(facts: list[dict[str, Any]]) -> NDArray[np.float64]:
+    try:
+        return np.array([speed_of(one) for one in facts], np.float64)
+    except (TypeError, ValueError) as error:
+        raise DataError(f"the speed of an edge must be a number: {error}") from error
 
 
 def _key(edge: tuple[Any, ...]) -> tuple[bool, Any]:

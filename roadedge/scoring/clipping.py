@@ -13,15 +13,15 @@ from roadedge.roadgraph.joining import join_by_vertices
 def clip(graph: RoadGraph, size: tuple[int, int]) -> RoadGraph:
     """What of a graph in pixels lies in an (H, W) picture. One that lies in it as a whole is returned as it is.
 
-    Parts meet wherever they share a vertex; each has the width and confidence of its road, and as much longer a length
-    than its line as its road had.
+    Parts meet wherever they share a vertex; each has the width, confidence and speed of its road, and as much longer a
+    length than its line as its road had.
     """
     low, high = np.zeros(2), np.array([size[1], size[0]], np.float64)
     if not graph.lines or all(((line >= low) & (line <= high)).all() for line in graph.lines):
         return graph
     pieces = [(edge, piece) for edge, line in enumerate(graph.lines) for piece in _inside(line, low, high)]
     edges = np.array([edge for edge, _ in pieces], np.int64)
-    columns = {"width": graph.width[edges], "confidence": graph.confidence[edges]}
+    columns = {"width": graph.width[edges], "confidence": graph.confidence[edges], "speed_kmh": graph.speed_kmh[edges]}
     drawn = float(measure(graph.lines).sum())
     scale = graph.total_length / drawn if drawn else 1.0
     return join_by_vertices([piece for _, piece in pieces], columns, graph.crs, graph.unit, scale=scale)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,10 @@ def graph_with_everything() -> RoadGraph:
     )
 
 
+def graph_with_speeds() -> RoadGraph:
+    return replace(graph_with_everything(), speed_kmh=np.array([50.0, 31.4, np.nan, 0.0004]))
+
+
 def assert_same(one: RoadGraph, other: RoadGraph, atol: float = 0.0) -> None:
     assert (one.crs, one.unit) == (other.crs, other.unit)
     np.testing.assert_array_equal(one.u, other.u)
@@ -42,8 +47,8 @@ def assert_same(one: RoadGraph, other: RoadGraph, atol: float = 0.0) -> None:
     np.testing.assert_allclose(one.nodes, other.nodes, atol=atol, rtol=0)
     for mine, theirs in zip(one.lines, other.lines, strict=True):
         np.testing.assert_allclose(mine, theirs, atol=atol, rtol=0)
-    for name in ("length", "width", "confidence"):
-        np.testing.assert_allclose(getattr(one, name), getattr(other, name), atol=1e-3)
+    for name, atol in (("length", 1e-3), ("width", 1e-3), ("confidence", 1e-3), ("speed_kmh", 1e-6)):
+        np.testing.assert_allclose(getattr(one, name), getattr(other, name), atol=atol)
 
 
 def collection(*lines: Any, properties: dict[str, Any] | None = None) -> dict[str, Any]:
@@ -57,6 +62,38 @@ def collection(*lines: Any, properties: dict[str, Any] | None = None) -> dict[st
 def test_geojson_brings_pixels_back(tmp_path: Path) -> None:
     write_geojson(tmp_path / "roads.geojson", graph_with_everything())
     assert_same(read_geojson(tmp_path / "roads.geojson"), graph_with_everything())
+
+
+def test_speeds_come_back_from_geojson_and_networkx(tmp_path: Path) -> None:
+    pytest.importorskip("networkx")
+    write_geojson(tmp_path / "roads.geojson", graph_with_speeds())
+    assert_same(read_geojson(tmp_path / "roads.geojson"), graph_with_speeds())
+    assert_same(from_networkx(to_networkx(graph_with_speeds())), graph_with_speeds())
+    facts = [feature["properties"] for feature in geojson(graph_with_speeds())["features"]]
+    assert [one["speed_kmh"] for one in facts] == [50.0, 31.4, None, 0.0004]
+
+
+@pytest.mark.parametrize(
+    ("properties", "kmh"),
+    [
+        ({"speed_kmh": 42, "maxspeed": "50"}, 42.0),
+        ({"inferred_speed_mps": 10.0, "inferred_speed_mph": 22.37}, 36.0),
+        ({"inferred_speed_mph": 25}, 40.2336),
+        ({"speed_kph": 30.5}, 30.5),
+        ({"maxspeed": "50"}, 50.0),
+        ({"maxspeed": 50}, 50.0),
+        ({"maxspeed": "30 mph"}, 48.28032),
+        ({"maxspeed": "80 km/h", "speed_kmh": None}, 80.0),
+        ({"maxspeed": "signals"}, None),
+        ({"maxspeed": "50;30"}, None),
+        ({"maxspeed": ["50", "30"]}, None),
+        ({"maxspeed": 0}, None),
+        ({}, None),
+    ],
+)
+def test_speeds_of_others_are_km_an_hour(properties: dict[str, Any], kmh: float | None) -> None:
+    speed = from_geojson(collection([[0, 0], [0, 1]], properties=properties)).speed_kmh
+    assert speed == pytest.approx([np.nan if kmh is None else kmh], nan_ok=True)
 
 
 def test_geojson_in_degrees_brings_the_ground_back(tmp_path: Path) -> None:
@@ -122,6 +159,8 @@ def test_lines_of_several_parts_and_points_of_no_length_are_understood() -> None
         (collection([[0, 0], [1, 1]], properties={"u": "a", "v": 1}), "must be numbers"),
         (collection([[0, 0], [1, 1]], properties={"confidence": "high"}), "must be numbers"),
         (collection([[0, 0], [1, 1]], properties={"confidence": 3}), "confidence of edge 0"),
+        (collection([[0, 0], [1, 1]], properties={"speed_kmh": "fast"}), "must be numbers"),
+        (collection([[0, 0], [1, 1]], properties={"speed_kmh": 0}), "speed_kmh of edge 0 must be above 0"),
         ({**collection([[0, 0], [1, 1]]), "crs_name": 4326}, "crs_name"),
         ({**collection([[0, 0], [1, 1]]), "unit": "miles"}, "unit"),
         ({"type": "FeatureCollection", "features": [{"geometry": {"type": "Point", "coordinates": [1]}}]}, "feature 0"),
@@ -174,10 +213,36 @@ def test_wkt_csv_of_others_is_read(tmp_path: Path) -> None:
     assert len(found["b"].u) == 0
 
 
+def test_travel_times_of_spacenet_are_speeds(tmp_path: Path) -> None:
+    (tmp_path / "sn5.csv").write_text(
+        "ImageId,WKT_Pix,length_m,travel_time_s\n"
+        'a,"LINESTRING (0 0, 100 0, 200 0)",60.0,6.0\n'
+        'a,"LINESTRING (100 0, 100 50)",15.0,Null\n'
+        'b,"LINESTRING (0 0, 9 0)",0.0,0.0\n'
+        "c,LINESTRING EMPTY,0,0\n"
+    )
+    found = read_wkt_csv(tmp_path / "sn5.csv")
+    assert sorted(found["a"].speed_kmh.tolist())[:2] == pytest.approx([36, 36])
+    assert [np.isnan(found[name].speed_kmh).sum() for name in "abc"] == [1, 1, 0]
+
+
+def test_speeds_come_back_from_wkt_csv(tmp_path: Path) -> None:
+    graph = replace(graph_with_everything(), speed_kmh=np.array([50.0, 31.4, np.nan, 7.0]))
+    metres = replace(graph, length=graph.length * 0.3, width=graph.width * 0.3, unit="m")
+    write_wkt_csv(tmp_path / "roads.csv", {"a": metres, "none": RoadGraph.empty()})
+    assert (tmp_path / "roads.csv").read_text().startswith("ImageId,WKT_Pix,length_m,travel_time_s\n")
+    found = read_wkt_csv(tmp_path / "roads.csv", gsd_m=0.3)["a"]
+    assert sorted(found.speed_kmh.tolist())[:3] == pytest.approx([7, 31.4, 50], rel=1e-3)
+    with pytest.raises(SpecMismatchError, match="lengths in metres"):
+        write_wkt_csv(tmp_path / "pixels.csv", {"a": graph})
+
+
 @pytest.mark.parametrize(
     ("text", "says"),
     [
         ("", "columns"),
+        ('ImageId,WKT_Pix,length_m,travel_time_s\na,"LINESTRING (1 1, 2 2)",3,fast\n', "line 2"),
+        ('ImageId,WKT_Pix,length_m,travel_time_s\na,"LINESTRING (1 1, 2 2)",3,-1\n', "zero or more"),
         ("ImageId,wkt\n", "columns"),
         ("ImageId,WKT_Pix\na,POINT (1 1)\n", "line 2"),
         ('ImageId,WKT_Pix\na,"LINESTRING (1 1, 2)"\n', "line 2"),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -57,6 +59,8 @@ def test_what_it_holds_cannot_be_written_to() -> None:
         ({"length": np.array([1.0])}, ShapeError, "one value for each of 3"),
         ({"width": np.array([1.0, -1.0, 1.0])}, DataError, "width of edge 1"),
         ({"confidence": np.array([1.0, 1.0, 1.5])}, DataError, r"confidence of edge 2 must lie in \[0, 1\]"),
+        ({"speed_kmh": np.array([np.nan, 0.0, 1.0])}, DataError, "speed_kmh of edge 1 must be above 0"),
+        ({"speed_kmh": np.array([1.0])}, ShapeError, "one value for each of 3"),
         ({"unit": "feet"}, ShapeError, "'m' or 'px'"),
         ({"crs": LONLAT}, ShapeError, "degrees"),
     ],
@@ -67,6 +71,14 @@ def test_a_graph_that_contradicts_itself_is_refused(
     members: dict[str, object] = {"nodes": NODES, "u": ENDS[0], "v": ENDS[1], "lines": LINES}
     with pytest.raises(error, match=says):
         RoadGraph(**(members | change))  # type: ignore[arg-type]
+
+
+def test_speeds_are_kept_with_their_roads() -> None:
+    graph = replace(small_graph(), speed_kmh=np.array([50.0, np.nan, 30.0]))
+    assert np.isnan(small_graph().speed_kmh).all()
+    assert graph.kept(np.array([2, 0])).speed_kmh.tolist() == [30, 50]
+    placed = graph.to_ground(Place.nadir((0.0, 0.0), 0.5, (100, 100), crs=PLANE.crs))
+    assert placed.speed_kmh == pytest.approx([50, np.nan, 30], nan_ok=True)  # a speed is none of the picture's scale
 
 
 def test_on_the_ground_lengths_and_widths_are_metres() -> None:
