@@ -1,4 +1,8 @@
-"""Training batches as a pure function of (recipe, step, rank), so that a resumed run sees what it would have seen."""
+"""Training batches as a pure function of (recipe, step), so that a resumed run sees what it would have seen.
+
+Each sample of a batch is drawn by itself, from (seed, stream, step, number in the batch). So several processes share
+one batch without drawing a sample twice, and together they draw what one process would.
+"""
 
 from __future__ import annotations
 
@@ -31,7 +35,9 @@ CITY_TILE = 512
 CITY_VALIDATION_SEED = 7919  # no training city has it
 CITY_VALIDATION_TILES = 16
 HOLD_OUT_SHARE = 0.1
-CACHE_BYTES = 4 << 30
+CACHE_BYTES = 4 << 30  # of one machine; its processes share it
+DRAWING = 2  # changes whenever a step's samples are drawn otherwise than before; the state of a run knows its own
+TRAINING, OBSERVING = 0, 1  # streams: what is trained on, and what is looked at before fine-tuning
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +57,7 @@ class Pool:
 
     def __init__(self, name: str, share: float, readers: list[Callable[[], LabelledSample]]) -> None:
         self.name, self.share, self.readers = name, share, readers
+        self.cache_bytes = CACHE_BYTES
         self._kept: OrderedDict[int, LabelledSample] = OrderedDict()
         self._roads: dict[int, RoadGraph] = {}
         self._bytes = 0
@@ -70,7 +77,7 @@ class Pool:
         with self._lock:
             self._kept[index] = item
             self._bytes += _bytes_of(item)
-            while self._bytes > CACHE_BYTES and len(self._kept) > 1:
+            while self._bytes > self.cache_bytes and len(self._kept) > 1:
                 self._bytes -= _bytes_of(self._kept.popitem(last=False)[1])
         return item
 
@@ -160,15 +167,31 @@ def city_readers(
 
 
 def make_batch(
-    recipe: Recipe, spec: ModelSpec, pools: list[Pool], step: int, rank: int = 0, wanted: Wanted = ()
+    recipe: Recipe,
+    spec: ModelSpec,
+    pools: list[Pool],
+    step: int,
+    samples: range | None = None,
+    wanted: Wanted = (),
+    stream: int = TRAINING,
 ) -> Batch:
-    """The batch of one step, with the labels `wanted`. Nothing but the arguments decides what it holds."""
-    rng = np.random.default_rng([recipe.seed, step, rank])
+    """The batch of one step, with the labels `wanted`. Nothing but the arguments decides what it holds.
+
+    Args:
+        recipe: seed, batch, crop and augmentation.
+        spec: of the network.
+        pools: to draw from, by their shares.
+        step: counted from 0.
+        samples: which of the batch's `recipe.batch` samples; default all.
+        wanted: labels beside the road mask.
+        stream: TRAINING, or OBSERVING, which shares no sample with it.
+    """
     shares = np.array([pool.share for pool in pools])
     shares = shares / shares.sum()
     drawn: list[tuple[Feeds, NDArray[np.uint8]]] = []
     labels: dict[str, list[NDArray[np.uint8]]] = {label_key(*one): [] for one in wanted}
-    for _ in range(recipe.batch):
+    for number in range(recipe.batch) if samples is None else samples:
+        rng = np.random.default_rng([recipe.seed, stream, step, number])
         pool = pools[int(rng.choice(len(pools), p=shares))]
         index = int(rng.integers(len(pool)))
         item = pool[index]
@@ -185,19 +208,25 @@ def make_batch(
 
 
 def prefetched(
-    recipe: Recipe, spec: ModelSpec, pools: list[Pool], start: int, stop: int, rank: int = 0, wanted: Wanted = ()
+    recipe: Recipe,
+    spec: ModelSpec,
+    pools: list[Pool],
+    start: int,
+    stop: int,
+    samples: range | None = None,
+    wanted: Wanted = (),
 ) -> Iterator[tuple[int, Batch]]:
-    """(step, batch) from `start` up to `stop`, made ahead by two threads, in order."""
+    """(step, batch) from `start` up to `stop`, made ahead by two threads, in order; arguments as of `make_batch`."""
     ahead = 4
     with ThreadPoolExecutor(2) as executor:
         waiting = [
-            executor.submit(make_batch, recipe, spec, pools, s, rank, wanted)
+            executor.submit(make_batch, recipe, spec, pools, s, samples, wanted)
             for s in range(start, min(start + ahead, stop))
         ]
         for step in range(start, stop):
             batch = waiting.pop(0).result()
             if step + ahead < stop:
-                waiting.append(executor.submit(make_batch, recipe, spec, pools, step + ahead, rank, wanted))
+                waiting.append(executor.submit(make_batch, recipe, spec, pools, step + ahead, samples, wanted))
             yield step, batch
 
 

@@ -20,7 +20,7 @@ from roadedge.metrics.pixel import global_iou, mean_sample_iou
 from roadedge.models.checkpoint import load_network, save_network
 from roadedge.sample import Sample
 from roadedge.spec import ModelSpec
-from roadedge.training.batches import CITY, Batch, Pool, make_batch, prefetched, training_pools
+from roadedge.training.batches import CITY, OBSERVING, Batch, Pool, make_batch, prefetched, training_pools
 from roadedge.training.interruption import Interruption
 from roadedge.training.log import Log
 from roadedge.training.losses import total_loss
@@ -32,7 +32,6 @@ from roadedge.training.tasks import labels_wanted
 from roadedge.training.validation import validate
 
 LOG_EVERY = 25
-OBSERVING = 1 << 20  # the rank whose batches are looked at before fine-tuning: no process trains on them
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +135,7 @@ def fine_tuning(recipe: Recipe, pools: list[Pool], init: Path | None, output: Pa
     start, seen = load_start(path)
     added = [pool.name for pool in pools if pool.name not in (*seen, CITY)]
     spec = start.spec = fine_tuned_spec(start.spec, recipe, added)
-    looked_at = (make_batch(recipe, spec, pools, step, OBSERVING).feeds for step in range(recipe.qat.observe))
+    looked_at = (make_batch(recipe, spec, pools, i, stream=OBSERVING).feeds for i in range(recipe.qat.observe))
     # when resumed the scales come from the saved state
     network = quantized(start, recipe.qat, list(looked_at)[:1] if resume else looked_at)
     run = Run(recipe, spec, network)
@@ -156,6 +155,7 @@ def train_step(run: Run, batch: Batch, step: int, precision: str, output: Path) 
     for group in run.optimiser.param_groups:
         group["lr"] = rate(recipe, step) * group.get("pace", 1)
     network.train()
+    torch.manual_seed(seed_of(recipe.seed, step))  # what drops out depends on the step alone, also after --resume
     feeds = {name: torch.from_numpy(value) for name, value in batch.feeds.items()}
     low = torch.autocast("cpu", torch.bfloat16) if precision == "bf16" else nullcontext()
     with low:
@@ -181,6 +181,11 @@ def train_step(run: Run, batch: Batch, step: int, precision: str, output: Path) 
     run.optimiser.step()
     update_average(run.average, network, min(recipe.ema, (step + 1) / (step + 10)))
     return loss.item(), norm.item()
+
+
+def seed_of(*numbers: int) -> int:
+    """One seed of several numbers, well mixed."""
+    return int(np.random.SeedSequence(numbers).generate_state(1)[0])
 
 
 @torch.no_grad()

@@ -17,6 +17,7 @@ from roadedge.models import create_model
 from roadedge.models.blocks import RoadNet
 from roadedge.models.checkpoint import initialise, load_network, read_archive, write_archive
 from roadedge.spec import ModelSpec
+from roadedge.training.batches import DRAWING
 from roadedge.training.recipe import Recipe, recipe_of_text, to_toml
 
 Report = Callable[[str], None]
@@ -62,6 +63,7 @@ class Run:
             "best_step": self.best_step,
             "best_g_iou": self.best_g_iou,
             "seconds": self.seconds,
+            "sampler": {"drawing": DRAWING, "seed": self.recipe.seed, "next_step": self.step},
             "network": self.network.state_dict(),
             "average": self.average.state_dict(),
             "optimiser": self.optimiser.state_dict(),
@@ -101,6 +103,10 @@ def start_run(run: Run, folders: list[Path], output: Path, init: Path | None, re
             )
         run.restore(content)
         report(f"resumed {output} at step {run.step}")
+        if content.get("sampler", {}).get("drawing") != DRAWING:
+            report(
+                "its batches were drawn by another version of roadedge; from here on they are drawn as this one does"
+            )
         return
     if output.is_dir() and any(output.iterdir()):
         raise UsageError(f"{output} is not empty; choose another -o/--output, --resume it, or pass --overwrite")

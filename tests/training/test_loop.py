@@ -17,10 +17,10 @@ import pytest
 import torch
 
 from roadedge.errors import DataError, NonFiniteError, SpecMismatchError, UsageError
-from roadedge.models.checkpoint import load_network, read_archive
+from roadedge.models.checkpoint import load_network, read_archive, write_archive
 from roadedge.sample import Sample
 from roadedge.spec import ModelSpec
-from roadedge.training.batches import make_batch, training_pools
+from roadedge.training.batches import DRAWING, OBSERVING, make_batch, training_pools
 from roadedge.training.loop import density_per_mpx, rate, train, update_average
 from roadedge.training.recipe import Recipe, override, to_toml
 from roadedge.training.run import Run
@@ -105,11 +105,23 @@ def test_a_batch_depends_on_the_step_and_nothing_else(folder: Path) -> None:
     spec = ModelSpec("roadedge-n")
     make_batch(TINY, spec, pools, 6)
     one, two = make_batch(TINY, spec, pools, 3), make_batch(TINY, spec, again, 3)
-    other, rank = make_batch(TINY, spec, pools, 4), make_batch(TINY, spec, pools, 3, rank=1)
+    other, looked_at = make_batch(TINY, spec, pools, 4), make_batch(TINY, spec, pools, 3, stream=OBSERVING)
     assert all(np.array_equal(one.feeds[name], two.feeds[name]) for name in one.feeds)
     assert np.array_equal(one.target, two.target)
     assert not np.array_equal(one.feeds["image"], other.feeds["image"])
-    assert not np.array_equal(one.feeds["image"], rank.feeds["image"])
+    assert not np.array_equal(one.feeds["image"], looked_at.feeds["image"])
+
+
+def test_the_parts_of_a_batch_are_the_batch_and_no_sample_comes_twice(folder: Path) -> None:
+    recipe = override(TINY, batch=6)
+    pools, _ = training_pools(recipe, [folder])
+    spec = ModelSpec("roadedge-n")
+    whole = make_batch(recipe, spec, pools, 3)
+    parts = [make_batch(recipe, spec, pools, 3, samples) for samples in (range(2), range(2, 4), range(4, 6))]
+    for name, value in whole.feeds.items():
+        assert np.array_equal(value, np.concatenate([part.feeds[name] for part in parts]))
+    assert np.array_equal(whole.target, np.concatenate([part.target for part in parts]))
+    assert len({image.tobytes() for image in whole.feeds["image"]}) == 6
 
 
 def test_the_places_set_aside_are_not_trained_on(folder: Path) -> None:
@@ -223,7 +235,35 @@ def test_ctrl_c_is_heard_between_two_steps_and_the_run_goes_on_from_there(folder
         train(TINY, [folder], tmp_path / "run", threads=1, report=lines.append, on_step=press)
     assert "interrupted after step 3" in lines[-1]
     assert read_archive(tmp_path / "run" / "state.pt")["step"] == 3
-    resumed = train(TINY, [folder], tmp_path / "run", resume=True, threads=1, report=quiet)
+    state = read_archive(tmp_path / "run" / "state.pt")
+    assert state["sampler"] == {"drawing": DRAWING, "seed": 0, "next_step": 3}
+    resumed = train(TINY, [folder], tmp_path / "run", resume=True, threads=1, report=lines.append)
+    assert not any("another version" in line for line in lines)
     straight = train(TINY, [folder], tmp_path / "straight", threads=1, report=quiet)
+    a, b = weights_of(straight.folder / "last.pt"), weights_of(resumed.folder / "last.pt")
+    assert all(torch.equal(a[key], b[key]) for key in a)
+
+
+def test_a_state_of_batches_drawn_otherwise_says_so(folder: Path, tmp_path: Path) -> None:
+    train(override(TINY, steps=2), [folder], tmp_path / "run", report=quiet)
+    state = read_archive(tmp_path / "run" / "state.pt")
+    del state["sampler"]  # as before samples were drawn one by one
+    write_archive(tmp_path / "run" / "state.pt", state)
+    lines: list[str] = []
+    train(override(TINY, steps=2), [folder], tmp_path / "run", resume=True, report=lines.append)
+    assert any("drawn by another version" in line for line in lines)
+
+
+def test_what_drops_out_is_the_same_after_a_resume(folder: Path, tmp_path: Path) -> None:
+    recipe = override(TINY, model="segnext-t", inputs=("image",), steps=2, save_every=1, evaluate_every=2)
+    straight = train(recipe, [folder], tmp_path / "straight", threads=1, report=quiet)
+
+    def press(step: int, steps: int, loss: float) -> None:
+        if step == 1:
+            signal.raise_signal(signal.SIGINT)
+
+    with pytest.raises(KeyboardInterrupt):
+        train(recipe, [folder], tmp_path / "run", threads=1, report=quiet, on_step=press)
+    resumed = train(recipe, [folder], tmp_path / "run", resume=True, threads=1, report=quiet)
     a, b = weights_of(straight.folder / "last.pt"), weights_of(resumed.folder / "last.pt")
     assert all(torch.equal(a[key], b[key]) for key in a)
