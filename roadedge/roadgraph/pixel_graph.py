@@ -57,8 +57,15 @@ def trace_skeleton(skeleton: NDArray[np.bool_]) -> PixelGraph:
     check_shape("skeleton", skeleton, (None, None))
     if skeleton.dtype != np.bool_:
         raise ShapeError(f"skeleton must be bool, got {skeleton.dtype}; compare it with a threshold")
-    rows, columns = np.nonzero(skeleton)
-    first, second, in_block = _neighbours(skeleton, rows, columns)
+    return trace_pixels(*np.nonzero(skeleton))
+
+
+def trace_pixels(rows: NDArray[np.int64], columns: NDArray[np.int64]) -> PixelGraph:
+    """As `trace_skeleton`, of the (P,) rows and columns of a skeleton's pixels in reading order.
+
+    So the skeleton of a picture that is too large to hold is traced as one.
+    """
+    first, second, in_block = _neighbours(rows, columns)
     degree = np.bincount(np.concatenate([first, second]), minlength=rows.size)
     node_of = _merge_junctions((degree > 2) | in_block, first, second)
     lone = np.flatnonzero((degree < 2) & (node_of < 0))
@@ -70,25 +77,32 @@ def trace_skeleton(skeleton: NDArray[np.bool_]) -> PixelGraph:
 
 
 def _neighbours(
-    skeleton: NDArray[np.bool_], rows: NDArray[np.int64], columns: NDArray[np.int64]
+    rows: NDArray[np.int64], columns: NDArray[np.int64]
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.bool_]]:
     """Pairs of neighbours, each once, and whether a pixel lies in a full 2 x 2 block."""
-    height, width = skeleton.shape
-    number = np.full((height + 2, width + 2), -1, np.int64)
-    number[rows + 1, columns + 1] = np.arange(rows.size)
+    step = int(columns.max(initial=0)) + 3  # a row has room for what lies just beside it
+    key = rows * step + columns
+    below = np.searchsorted(key, key + step - 1)  # of the three pixels below one, all that exist stand here in a row
+    ended = np.append(key, [-1, -1, -1])
 
-    def at(down: int, right: int) -> NDArray[np.int64]:
-        return number[rows + 1 + down, columns + 1 + right]
+    def found(place: NDArray[np.int64], wanted: NDArray[np.int64]) -> NDArray[np.int64]:
+        return np.where(ended[place] == wanted, place, -1)
 
-    east, south, west, south_east, south_west = at(0, 1), at(1, 0), at(0, -1), at(1, 1), at(1, -1)
+    own = np.arange(rows.size)
+    east = found(own + 1, key + 1)
+    west = np.full(rows.size, -1)
+    west[east[east >= 0]] = np.flatnonzero(east >= 0)
+    south_west = found(below, key + step - 1)
+    south = found(below + (south_west >= 0), key + step)
+    south_east = found(below + (south_west >= 0) + (south >= 0), key + step + 1)
     block = (east >= 0) & (south >= 0) & (south_east >= 0)
     in_block = np.zeros(rows.size, np.bool_)
-    for corner in (np.arange(rows.size), east, south, south_east):
+    for corner in (own, east, south, south_east):
         in_block[corner[block]] = True
     south_east = np.where((east >= 0) | (south >= 0), -1, south_east)
     south_west = np.where((west >= 0) | (south >= 0), -1, south_west)
-    found = [(np.flatnonzero(other >= 0), other[other >= 0]) for other in (east, south, south_east, south_west)]
-    return np.concatenate([a for a, _ in found]), np.concatenate([b for _, b in found]), in_block
+    pairs = [(np.flatnonzero(other >= 0), other[other >= 0]) for other in (east, south, south_east, south_west)]
+    return np.concatenate([a for a, _ in pairs]), np.concatenate([b for _, b in pairs]), in_block
 
 
 def _merge_junctions(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -63,7 +64,7 @@ def clean(mask: NDArray[np.bool_], least_area: float, least_hole: float) -> NDAr
 
 
 def skeletonize(
-    mask: NDArray[np.bool_], half_width: NDArray[np.float32]
+    mask: NDArray[np.bool_], half_width: NDArray[np.float32], cut: tuple[bool, bool] | None = None
 ) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
     """The skeleton by Zhang and Suen's thinning, and which of its pixels leave the picture.
 
@@ -73,6 +74,7 @@ def skeletonize(
     Args:
         mask: (H, W) bool.
         half_width: `half_widths(mask)`.
+        cut: of a strip of a larger picture, whether more of it lies above and below: no road is carried on there.
 
     Returns:
         (H, W) bool skeleton, and (H, W) bool: its pixels on the border by which a road leaves.
@@ -90,7 +92,7 @@ def skeletonize(
     height, width = mask.shape
     if not mask.any():
         return np.zeros_like(mask), np.zeros_like(mask)
-    padded, leaves, padding = _carry_on(mask, half_width)
+    padded, leaves, padding = _carry_on(mask, half_width, cut)
     thin: NDArray[np.bool_] = morphology.skeletonize(padded)  # type: ignore[no-untyped-call]
     skeleton = np.ascontiguousarray(thin[padding : padding + height, padding : padding + width])
     return skeleton, leaves & skeleton
@@ -107,6 +109,20 @@ def half_widths(mask: NDArray[np.bool_]) -> NDArray[np.float32]:
     distance = np.asarray(cv2.distanceTransform(ringed, cv2.DIST_L2, cv2.DIST_MASK_5), np.float32)[1:-1, 1:-1]
     np.subtract(distance, 0.5, out=distance)
     return np.maximum(distance, 0.0, out=distance)
+
+
+def looked_up(half_width: NDArray[np.float32]) -> Callable[[NDArray[np.float64]], NDArray[np.float32]]:
+    """What says of (N, 2) x, y the value of an (H, W) picture there, 0 outside of it."""
+    height, width = half_width.shape
+
+    def at(points: NDArray[np.float64]) -> NDArray[np.float32]:
+        columns, rows = np.floor(points).astype(np.int64).T
+        inside = (rows >= 0) & (rows < height) & (columns >= 0) & (columns < width)
+        found = np.zeros(len(points), np.float32)
+        found[inside] = half_width[rows[inside], columns[inside]]
+        return found
+
+    return at
 
 
 def _repaint(
@@ -126,13 +142,19 @@ def _repaint(
         mask[small[label]] = road
 
 
-def _carry_on(mask: NDArray[np.bool_], half: NDArray[np.float32]) -> tuple[NDArray[np.bool_], NDArray[np.bool_], int]:
+def _carry_on(
+    mask: NDArray[np.bool_], half: NDArray[np.float32], cut: tuple[bool, bool] | None
+) -> tuple[NDArray[np.bool_], NDArray[np.bool_], int]:
     """The mask with a margin, into which the roads run that leave; where on the border they do; the margin's width."""
     rim = min(_RIM, (min(mask.shape) - 1) // 4)
     runs = [_crossings(side[rim], near[rim:]) for side, near in zip(_turned(mask), _turned(half), strict=True)]
+    for side_number, is_cut in enumerate(cut or ()):
+        if is_cut:
+            runs[side_number] = []
     _settle_corners(runs, mask.shape)
     longest = max((stop - start for side in runs for start, stop in side), default=0)
-    padding = min(longest // 2 + 3, _MOST_PADDING)  # the thinning of the far end stays outside the picture
+    # The thinning of the far end stays outside the picture. Strips all have the same, lest it tell where they end.
+    padding = min(longest // 2 + 3, _MOST_PADDING) if cut is None else _MOST_PADDING
     padded, leaves = np.pad(mask, padding), np.zeros_like(mask)
     for side, border, found in zip(_turned(padded), _turned(leaves), runs, strict=True):
         for run in found:

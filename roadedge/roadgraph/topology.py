@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -36,13 +37,14 @@ class Strand:
 class Network:
     """Nodes and strands while they are worked on; a strand's number never changes.
 
-    `centres` (N, 2) and `radius` (N,), of the disc about a node that is all road, are in pixels, as is `half_width`
-    (H, W), that of the road at each pixel. Nodes in `leaving` lie on the border where a road goes on: no dead ends.
+    `centres` (N, 2) and `radius` (N,), of the disc about a node that is all road, are in pixels. `half_width_at` says
+    of (N, 2) x, y half the width of the road there, 0 beside it and outside the picture. Nodes in `leaving` lie on the
+    border where a road goes on: no dead ends.
     """
 
     centres: Line
     radius: NDArray[np.float64]
-    half_width: NDArray[np.float32]
+    half_width_at: Callable[[Line], NDArray[np.float32]]
     strands: dict[int, Strand]
     leaving: frozenset[int] = frozenset()
     at: dict[int, list[int]] = field(default_factory=dict)  # node → strands that end there; a loop stands twice
@@ -158,7 +160,7 @@ class Network:
         return np.concatenate([line[: last + 1], self.centres[node][None]])
 
     def _mended(self, line: Line) -> Line:
-        radius = self._radius_at(line)
+        radius = self.half_width_at(line)
         usual = float(np.median(radius))
         near = np.linalg.norm(line - line[-1], axis=1) <= _END * usual
         wide = np.flatnonzero(near & (radius >= _WIDE * usual))
@@ -170,17 +172,8 @@ class Network:
             return line
         heading = (line[last] - line[root]) / np.linalg.norm(line[last] - line[root])
         ahead = line[last] + heading * np.arange(0, 2 * usual + 1, 0.5)[:, None]
-        open_road = np.argmin(np.append(self._radius_at(ahead) > 0, False))
+        open_road = np.argmin(np.append(self.half_width_at(ahead) > 0, False))
         return np.concatenate([line[: last + 1], ahead[max(open_road - 1, 1)][None]])
-
-    def _radius_at(self, points: Line) -> NDArray[np.float32]:
-        """Half the width of the road at (N, 2) x, y; 0 beside it and outside the picture."""
-        columns, rows = np.floor(points).astype(np.int64).T
-        height, width = self.half_width.shape
-        inside = (rows >= 0) & (rows < height) & (columns >= 0) & (columns < width)
-        found = np.zeros(len(points), np.float32)
-        found[inside] = self.half_width[rows[inside], columns[inside]]
-        return found
 
     def _join(self, node: int, first: int, second: int) -> None:
         one, other = self.strands[first], self.strands[second]

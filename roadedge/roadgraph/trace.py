@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -11,8 +12,8 @@ from numpy.typing import NDArray
 from roadedge.errors import UsageError
 from roadedge.place import Place
 from roadedge.roadgraph.graph import Line, RoadGraph, measure
-from roadedge.roadgraph.pixel_graph import PixelGraph, trace_skeleton
-from roadedge.roadgraph.skeleton import clean, half_widths, hysteresis, skeletonize
+from roadedge.roadgraph.pixel_graph import PixelGraph, trace_pixels
+from roadedge.roadgraph.skeleton import clean, half_widths, hysteresis, looked_up, skeletonize
 from roadedge.roadgraph.topology import Network, Strand
 
 NOMINAL_GSD_M = 0.5  # what a pixel counts for in the tolerances where nobody knows: that of the published data sets
@@ -87,18 +88,48 @@ def trace(
     mask = clean(mask, options.least_area_m2 / pixel_m**2, options.least_hole_m2 / pixel_m**2)
     half_width = half_widths(mask)
     skeleton, leaving = skeletonize(mask, half_width)
-    pixels = trace_skeleton(skeleton)
-    network = _network(pixels, half_width, leaving)
+    rows, columns = np.nonzero(skeleton)
+    pixels = SkeletonPixels(
+        rows,
+        columns,
+        half_width[rows, columns],
+        leaving[rows, columns],
+        None if road.dtype == np.bool_ else road[rows, columns],
+        looked_up(half_width),
+    )
+    graph = connect(pixels, options, gsd_m)
+    return graph if place is None else graph.to_ground(place)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SkeletonPixels:
+    """The P pixels of a skeleton in reading order, each with what it knows of its road.
+
+    `rows`, `columns` (P,) int64; `half_width` (P,) pixels; `leaving` (P,) bool, where a road leaves the picture;
+    `probability` (P,) uint8 or floating in [0, 1], None of a bool mask. `half_width_at` says of any (N, 2) x, y half
+    the width of the road there, 0 beside it and outside the picture.
+    """
+
+    rows: NDArray[np.int64]
+    columns: NDArray[np.int64]
+    half_width: NDArray[np.float32]
+    leaving: NDArray[np.bool_]
+    probability: NDArray[Any] | None
+    half_width_at: Callable[[Line], NDArray[np.float32]]
+
+
+def connect(skeleton: SkeletonPixels, options: TraceOptions, gsd_m: float | None = None) -> RoadGraph:
+    """The second half of `trace`: the graph, in pixels, of a skeleton that was thinned already."""
+    pixel_m = gsd_m or NOMINAL_GSD_M
+    pixels = trace_pixels(skeleton.rows, skeleton.columns)
+    network = _network(pixels, skeleton)
     network.prune(options.spur_m / pixel_m)
     if options.merge:
         network.merge()
     network.mend_ends()
     network.drop_pieces(options.least_length_m / pixel_m)
     tolerance = max(options.simplify_m / pixel_m, options.simplify_px)
-    probability = None if road.dtype == np.bool_ else road[pixels.rows, pixels.columns]
-    width = 2 * half_width[pixels.rows, pixels.columns]
-    graph = _graph(network, tolerance, width, probability, gsd_m)
-    return graph if place is None else graph.to_ground(place)
+    return _graph(network, tolerance, 2 * skeleton.half_width, skeleton.probability, gsd_m)
 
 
 def simplify(line: Line, tolerance: float) -> Line:
@@ -123,16 +154,16 @@ def _peucker(line: Line, tolerance: float) -> Line:
     return np.concatenate([line[:1], kept[1:-1], line[-1:]])
 
 
-def _network(pixels: PixelGraph, half_width: NDArray[np.float32], leaving: NDArray[np.bool_]) -> Network:
+def _network(pixels: PixelGraph, skeleton: SkeletonPixels) -> Network:
     radius = np.zeros(len(pixels.centres))
     held = pixels.node_of >= 0
-    np.maximum.at(radius, pixels.node_of[held], half_width[pixels.rows[held], pixels.columns[held]])
-    out = pixels.node_of[held & leaving[pixels.rows, pixels.columns]]
+    np.maximum.at(radius, pixels.node_of[held], skeleton.half_width[held])
+    out = pixels.node_of[held & skeleton.leaving]
     strands = {
         edge: Strand(int(pixels.u[edge]), int(pixels.v[edge]), pixels.line(edge), _pixels_of(pixels, edge))
         for edge in range(len(pixels.u))
     }
-    return Network(pixels.centres.copy(), radius, half_width, strands, frozenset(out.tolist()))
+    return Network(pixels.centres.copy(), radius, skeleton.half_width_at, strands, frozenset(out.tolist()))
 
 
 def _pixels_of(pixels: PixelGraph, edge: int) -> NDArray[np.int64]:
