@@ -225,7 +225,7 @@ def _prove(
 
     How much INT8 may lose is not judged here; that is the accuracy gate's business.
     """
-    from roadedge.export.parity import TOLERANCES, ParitySamples, compare
+    from roadedge.export.parity import TOLERANCES, ParitySamples, compare, untrained
     from roadedge.runners import ResearchOnlyWarning, open_runner
     from roadedge.runners.face import AssumedSpecWarning
 
@@ -240,9 +240,11 @@ def _prove(
         reference = stack.enter_context(open_runner(path, "onnxruntime", threads=threads))
         warnings.simplefilter("ignore", ResearchOnlyWarning)  # of the drafts, which are not kept
         runners = {n: stack.enter_context(open_runner(f, "onnxruntime", threads=threads)) for n, f in files.items()}
-        tables = [compare(reference, runner, face.spec, chosen) for runner in runners.values()]
+        fresh = untrained(face.provenance)
+        tables = [compare(reference, runner, face.spec, chosen, fresh) for runner in runners.values()]
         if "int8-fp16" in runners:
-            compare(runners["int8"], runners["int8-fp16"], face.spec, chosen).check(TOLERANCES["int8-fp16"])
+            both = runners["int8"], runners["int8-fp16"]
+            compare(*both, face.spec, chosen, fresh).check(TOLERANCES["int8-fp16"])
     return tuple(tables)
 
 

@@ -108,6 +108,8 @@ def export_model(
         ExportError: the graph cannot be written, or differs from the network; nothing is left behind.
     """
     checkpoint = Path(checkpoint)
+    from roadedge.export.parity import untrained
+
     network, provenance = _load(checkpoint)
     spec = _exported_spec(network.spec, size, batch, dynamic)
     precision = _precision_of(network, precision, checkpoint)
@@ -121,7 +123,7 @@ def export_model(
         stated = _provenance(model, checkpoint, provenance, precision, opset, simplify, fold, dynamic)
         stated |= _calibration(network, provenance)
         _embed(model, spec, stated, draft)
-        parity = _prove(deployed, draft, spec, precision, dynamic, samples)
+        parity = _prove(deployed, draft, spec, precision, dynamic, samples, untrained(provenance))
         tables = [table.to_dict() for table in parity]
         sidecar = _publish(draft, target, spec, stated | {"parity": tables, "made_with": environment()})
     counts = stated["precision"]["convolutions"]
@@ -408,6 +410,7 @@ def _prove(
     precision: str,
     dynamic: DynamicSize | None,
     samples: ParitySamples | str | Path | None,
+    fresh: bool,
 ) -> tuple[Parity, ...]:
     """The parity tables of the file in each back-end that is here, and of the FP16 network in real half precision.
 
@@ -432,12 +435,12 @@ def _prove(
         runners = [stack.enter_context(open_runner(draft, backend)) for backend in backends]
         for runner in runners:
             for bound in () if dynamic is None else (dynamic.smallest, dynamic.largest):
-                compare(reference, runner, spec, blanks(bound)).check(allowed)
-            tables.append(compare(reference, runner, spec, chosen))
+                compare(reference, runner, spec, blanks(bound), fresh).check(allowed)
+            tables.append(compare(reference, runner, spec, chosen, fresh))
             tables[-1].check(allowed)
         if precision == "fp16":
             real = stack.enter_context(TorchRunner(halved(deployed), {}, Requested("torch")))
-            tables.append(compare(reference, real, deployed.spec, first_corner(chosen)))
+            tables.append(compare(reference, real, deployed.spec, first_corner(chosen), fresh))
             tables[-1].check(allowed)
     return tuple(tables)
 

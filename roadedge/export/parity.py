@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,9 @@ from roadedge.sample import Sample
 from roadedge.spec import ModelSpec
 
 SAMPLES = 4
+FRESH = "fresh"  # what a checkpoint's provenance says under `weights` where nothing was ever trained
+BLANK = "blank"
+NOT_JUDGED = "not judged: untrained weights"  # of the mask
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,17 +54,26 @@ class ParitySamples:
 
 @dataclass(frozen=True, slots=True)
 class ParityRow:
-    """One sample: largest difference of the logits, their largest magnitude, share of mask pixels that are equal."""
+    """One sample: largest difference of the logits, their largest magnitude, share of mask pixels that are equal.
+
+    `spread` is how far the reference's logits lie apart, the largest less the smallest.
+    """
 
     id: str
     max_logit_difference: float
     max_logit: float
     agreement: float
+    spread: float
 
 
 @dataclass(frozen=True, slots=True)
 class Parity:
-    """The table. `g_iou` are percent over all samples against the truth, None where there is none."""
+    """The table. `g_iou` are percent over all samples against the truth, None where there is none.
+
+    Of `untrained` weights the masks are not judged: all their logits lie by the threshold, where any rounding turns a
+    pixel over. Their logits are judged the more sharply, by their spread and not by their magnitude: a network that
+    says nearly the same everywhere must say the little that differs.
+    """
 
     reference: str
     candidate: str
@@ -69,6 +82,7 @@ class Parity:
     rows: tuple[ParityRow, ...]
     g_iou_reference: float | None
     g_iou_candidate: float | None
+    untrained: bool = False
 
     @property
     def max_logit_difference(self) -> float:
@@ -81,6 +95,11 @@ class Parity:
         return max(row.max_logit for row in self.rows)
 
     @property
+    def spread(self) -> float:
+        """The smallest one of all samples."""
+        return min(row.spread for row in self.rows)
+
+    @property
     def agreement(self) -> float:
         """The lowest one of all samples, in [0, 1]."""
         return min(row.agreement for row in self.rows)
@@ -90,19 +109,21 @@ class Parity:
         totals = {
             "max_logit_difference": self.max_logit_difference,
             "max_logit": self.max_logit,
+            "spread": self.spread,
             "agreement": self.agreement,
         }
-        return dataclasses.asdict(self) | totals
+        return dataclasses.asdict(self) | totals | ({"masks": NOT_JUDGED} if self.untrained else {})
 
     def check(self, tolerance: Tolerance) -> None:
         """Raise ExportError where the artefact differs more than `tolerance` allows."""
-        allowed = tolerance.relative * max(1.0, self.max_logit)
+        sharply = self.untrained and self.origin != BLANK  # where nothing is seen, logits hardly lie apart
+        allowed = tolerance.relative * (self.spread if sharply else max(1.0, self.max_logit))
         if not self.max_logit_difference <= allowed:
             raise ExportError(
                 f"{self.candidate} differs from {self.reference} by {self.max_logit_difference:.3g} in the logits, "
                 f"{allowed:.3g} is allowed; nothing was written"
             )
-        if self.agreement < tolerance.agreement:
+        if self.agreement < tolerance.agreement and not self.untrained:
             raise ExportError(
                 f"{self.candidate} and {self.reference} agree on {self.agreement:.4%} of the mask, "
                 f"{tolerance.agreement:.2%} is needed; nothing was written"
@@ -133,7 +154,7 @@ def parity_samples(spec: ModelSpec, data: str | Path | None = None, count: int =
 def blanks(size: tuple[int, int]) -> ParitySamples:
     """One sample of `size` (H, W) with nothing in it: does a graph of free size run at a bound, and agree there?"""
     empty = Sample(np.zeros((*size, 3), np.uint8), id=f"blank {size[0]} x {size[1]}")
-    return ParitySamples("blank", "", ((empty, None),))
+    return ParitySamples(BLANK, "", ((empty, None),))
 
 
 def first_corner(samples: ParitySamples, side: int = 256) -> ParitySamples:
@@ -147,8 +168,10 @@ def first_corner(samples: ParitySamples, side: int = 256) -> ParitySamples:
     return dataclasses.replace(samples, pairs=((corner, None if truth is None else truth[part]),))
 
 
-def compare(reference: Runner, candidate: Runner, spec: ModelSpec, samples: ParitySamples) -> Parity:
-    """Run both on the same feeds, made for `spec`.
+def compare(
+    reference: Runner, candidate: Runner, spec: ModelSpec, samples: ParitySamples, untrained: bool = False
+) -> Parity:
+    """Run both on the same feeds, made for `spec`; of `untrained` weights the masks are not judged.
 
     Raises:
         ExportError: either returned NaN or infinite logits.
@@ -161,15 +184,22 @@ def compare(reference: Runner, candidate: Runner, spec: ModelSpec, samples: Pari
         masks = [postprocess(output, spec, sample).mask for output in outputs]
         left, right = (output["logits"] for output in outputs)
         difference, largest = float(np.abs(left - right).max()), float(np.abs(left).max())
-        rows.append(ParityRow(sample.id, difference, largest, float((masks[0] == masks[1]).mean())))
+        agreement = float((masks[0] == masks[1]).mean())
+        rows.append(ParityRow(sample.id, difference, largest, agreement, float(np.ptp(left))))
         if truth is not None:
             for mask, count in zip(masks, counts, strict=True):
                 count.append(count_pixels(mask, truth))
     scored = len(counts[0]) == len(samples.pairs)
     scores = [100 * global_iou(count) if scored else None for count in counts]
-    return Parity(
-        _named(reference), _named(candidate), samples.origin, samples.label, tuple(rows), scores[0], scores[1]
-    )
+    named = (_named(reference), _named(candidate))
+    return Parity(*named, samples.origin, samples.label, tuple(rows), scores[0], scores[1], untrained)
+
+
+def untrained(provenance: Mapping[str, Any]) -> bool:
+    """Whether the provenance of a checkpoint says that its weights are `FRESH`, or that of a file made of one."""
+    origin = provenance.get("checkpoint")
+    stated = origin.get("provenance", {}) if isinstance(origin, dict) else provenance
+    return isinstance(stated, dict) and stated.get("weights") == FRESH
 
 
 def spread(length: int, count: int) -> list[int]:

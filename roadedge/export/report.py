@@ -26,6 +26,8 @@ def export_lines(result: ExportResult) -> list[str]:
 
 def parity_lines(table: Parity) -> list[str]:
     """One back-end against torch: a line per sample, then the worst of them and G_IoU both ways."""
+    from roadedge.export.parity import NOT_JUDGED
+
     label = f" ({table.label})" if table.label else ""
     count = "1 sample" if len(table.rows) == 1 else f"{len(table.rows)} samples"
     lines = [f"{table.candidate} against {table.reference} on {count} of {table.origin}{label}"]
@@ -33,6 +35,8 @@ def parity_lines(table: Parity) -> list[str]:
     rows = [(row.id or "-", row.max_logit_difference, row.max_logit, row.agreement) for row in table.rows]
     rows.append(("worst", table.max_logit_difference, table.max_logit, table.agreement))
     lines += [f"  {name[-32:]:32s} {gap:14.3g} {most:12.3g} {share:12.4%}" for name, gap, most, share in rows]
+    if table.untrained:
+        lines.append(f"  masks {NOT_JUDGED}; the logits are, by their spread of {table.spread:.3g}")
     if table.g_iou_reference is not None and table.g_iou_candidate is not None:
         lines.append(
             f"  G_IoU {table.g_iou_reference:.3f} with torch, {table.g_iou_candidate:.3f} with this file{label}"

@@ -12,7 +12,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from roadedge.errors import DataError, ExportError, UsageError
-from roadedge.export.parity import ParitySamples, Tolerance, compare, first_corner, parity_samples, spread
+from roadedge.export.parity import (
+    FRESH,
+    NOT_JUDGED,
+    ParitySamples,
+    Tolerance,
+    blanks,
+    compare,
+    first_corner,
+    parity_samples,
+    spread,
+    untrained,
+)
 from roadedge.export.report import parity_lines
 from roadedge.imagery import write_png
 from roadedge.preprocess import Feeds
@@ -69,6 +80,48 @@ def test_a_difference_is_measured_and_refused() -> None:
         table.check(Tolerance(0.1, 0))
     with pytest.raises(ExportError, match=r"agree on 93\.75"):
         table.check(Tolerance(1, 0.999))
+
+
+class TestUntrainedWeights:
+    """All logits of random weights lie together by the threshold."""
+
+    def test_masks_are_not_judged_and_that_is_said(self) -> None:
+        table = compare(Fake(), Fake(0.5), SPEC, ramp(), untrained=True)
+        assert table.agreement < 0.95
+        table.check(Tolerance(0.1, 0.999))
+        assert table.to_dict()["masks"] == NOT_JUDGED
+        assert any(NOT_JUDGED in line for line in parity_lines(table))
+
+    def test_masks_of_trained_ones_are_and_nothing_is_said(self) -> None:
+        table = compare(Fake(), Fake(0.5), SPEC, ramp())
+        assert "masks" not in table.to_dict()
+        assert not any(NOT_JUDGED in line for line in parity_lines(table))
+
+    def test_logits_are_judged_by_their_spread_and_not_by_their_magnitude(self) -> None:
+        far = Fake(100.0)  # logits in [96, 104]: magnitude 104, spread 8
+        trained, fresh = (compare(far, Fake(101.0), SPEC, ramp(), untrained=one) for one in (False, True))
+        assert fresh.spread == pytest.approx(8)
+        trained.check(Tolerance(0.02, 0))  # 1 of 104
+        with pytest.raises(ExportError, match=r"by 1 in the logits, 0\.16 is allowed"):
+            fresh.check(Tolerance(0.02, 0))
+
+    def test_of_a_blank_frame_there_is_no_spread_to_judge_by(self) -> None:
+        table = compare(Fake(), Fake(1e-4), SPEC, blanks((32, 32)), untrained=True)
+        assert table.spread == 0
+        table.check(Tolerance(1e-3, 0.999))
+
+    @pytest.mark.parametrize(
+        ("provenance", "said"),
+        [
+            ({"weights": FRESH}, True),
+            ({"checkpoint": {"file": "a.pt", "provenance": {"weights": FRESH}}}, True),
+            ({"checkpoint": {"file": "a.pt", "provenance": {"recipe": "weights"}}}, False),
+            ({"weights": "roadedge-s"}, False),
+            ({}, False),
+        ],
+    )
+    def test_only_what_says_so_is_untrained(self, provenance: dict[str, Any], said: bool) -> None:
+        assert untrained(provenance) is said
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf])
