@@ -264,6 +264,7 @@ def score_roads(
     prediction: Annotated[Path, typer.Argument(metavar="PRED", help="Mask, probability, GeoJSON, CSV, or a folder.")],
     truth: Annotated[Path, typer.Argument(metavar="GT", help="The same kind of thing; tiles are paired by name.")],
     with_apls: Annotated[bool, typer.Option("--apls", help="Average path length similarity of the roads.")] = False,
+    with_time: Annotated[bool, typer.Option("--apls-time", help="APLS by travel time, of lines with speeds.")] = False,
     with_topo: Annotated[bool, typer.Option("--topo", help="Holes and marbles along walks on the graphs.")] = False,
     with_junctions: Annotated[bool, typer.Option("--junctions", help="Crossings, matched one to one.")] = False,
     relaxed: Annotated[
@@ -278,6 +279,9 @@ def score_roads(
     apls_spacing: AplsSpacing = 50.0,
     apls_snap: AplsSnap = 4.0,
     apls_points: AplsPoints = 1000,
+    default_speed: Annotated[
+        float | None, typer.Option(help="km/h of roads without a speed; default the mean of those that have one.")
+    ] = None,
     topo_radius: TopoRadius = 150.0,
     topo_interval: TopoInterval = 30.0,
     topo_hole: TopoHole = 4.0,
@@ -301,7 +305,7 @@ def score_roads(
 
     graph = choose_graph_scores(
         with_apls, with_topo, with_junctions, apls_spacing, apls_snap, apls_points, topo_radius,
-        topo_interval, topo_hole, topo_origins, junction_tolerance, seed,
+        topo_interval, topo_hole, topo_origins, junction_tolerance, seed, with_time, default_speed,
     )  # fmt: skip
     buffer = None if relaxed is None else parse_buffer(relaxed, relaxed_on)
     settings = ScoreSettings(graph.at(threshold), buffer, gsd, threshold, protocol, bootstrap, seed)

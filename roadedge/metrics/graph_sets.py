@@ -34,6 +34,8 @@ class GraphSummary:
     apls: float | None = None
     apls_of_roads: float | None = None
     apls_interval: Interval | None = None
+    apls_time: float | None = None
+    apls_time_interval: Interval | None = None
     topo: Matches | None = None
     topo_interval: Interval | None = None
     junctions: Matches | None = None
@@ -49,6 +51,8 @@ class GraphSummary:
         if self.apls is not None:
             found |= {"APLS": self.apls, "APLS_without_empty_pairs": self.apls_of_roads}
             found["APLS_interval_95"] = _listed(self.apls_interval)
+        if self.apls_time is not None:
+            found |= {"APLS_time": self.apls_time, "APLS_time_interval_95": _listed(self.apls_time_interval)}
         for name, matches, interval in (
             ("TOPO", self.topo, self.topo_interval),
             ("junctions", self.junctions, self.junctions_interval),
@@ -84,6 +88,7 @@ def summarize_graphs(
         raise ShapeError(f"one place is needed for each sample, got {len(places)} for {len(scores)}")
     values = [one.apls.apls for one in scores if one.apls is not None]
     roads = [one.apls.apls for one in scores if one.apls is not None and not one.both_empty]
+    times = [one.apls_time.apls for one in scores if one.apls_time is not None]
     walks = [one.topo.matches for one in scores if one.topo is not None]
     crossings = [one.junctions for one in scores if one.junctions is not None]
     drawn = _Drawn(places, draws, seed, level)
@@ -93,7 +98,9 @@ def summarize_graphs(
         units=tuple(sorted({one.unit for one in scores})),
         apls=float(np.mean(values)) if values else None,
         apls_of_roads=float(np.mean(roads)) if roads else None,
-        apls_interval=drawn.interval([(value, 1.0) for value in values], lambda sums: sums[:, 0] / sums[:, 1]),
+        apls_interval=drawn.interval([(value, 1.0) for value in values], _mean),
+        apls_time=float(np.mean(times)) if times else None,
+        apls_time_interval=drawn.interval([(value, 1.0) for value in times], _mean),
         topo=sum(walks, Matches(0, 0, 0)) if walks else None,
         topo_interval=drawn.interval([_row(one) for one in walks], _f1),
         junctions=sum(crossings, Matches(0, 0, 0)) if crossings else None,
@@ -125,6 +132,11 @@ class _Drawn:
 
 def _row(matches: Matches) -> tuple[float, float]:
     return matches.matched, (matches.proposed + matches.true) / 2
+
+
+def _mean(sums: NDArray[np.float64]) -> NDArray[np.float64]:
+    found: NDArray[np.float64] = sums[:, 0] / sums[:, 1]
+    return found
 
 
 def _f1(sums: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -97,6 +97,9 @@ class TopoScore:
 def topo(truth: RoadGraph, proposal: RoadGraph, settings: TopoSettings | None = None) -> TopoScore:
     """Compare a proposed road graph with the true one near places on the true one.
 
+    Against an empty graph all that walks on the other would drop is unmatched, so that in a sum it weighs as much as
+    else.
+
     Args:
         truth: in a metric plane, in degrees, or in pixels.
         proposal: in the same coordinates and unit.
@@ -107,10 +110,11 @@ def topo(truth: RoadGraph, proposal: RoadGraph, settings: TopoSettings | None = 
         MissingExtraError: SciPy is not installed (extra `graph`).
     """
     settings = settings or TopoSettings()
-    if not (len(truth.u) and len(proposal.u)):
-        prepare(truth, proposal)  # refuses what cannot be compared
-        return TopoScore(Matches(0, len(proposal.u), len(truth.u)), 0, truth.unit, settings)
     home, away = (open_network(graph) for graph in prepare(truth, proposal))
+    if not (len(truth.u) and len(proposal.u)):
+        alone = [sum(map(len, _dropped(one, _origins(one, settings), settings))) for one in (home, away)]
+        unstarted = settings.origins if len(truth.u) else 0
+        return TopoScore(Matches(0, alone[1], alone[0]), unstarted, truth.unit, settings)
     origins = _origins(home, settings)
     starts, distance = away.nearest(home.positions(origins))
     reached = distance <= settings.hole
@@ -152,6 +156,8 @@ def match(some: NDArray[np.float64], others: NDArray[np.float64], within: float)
 
 
 def _origins(network: RoadNetwork, settings: TopoSettings) -> Places:
+    if not len(network.graph.u):
+        return Places(np.empty(0, np.int64), np.empty(0))
     reach = np.cumsum(network.graph.length)
     drawn = np.random.default_rng(settings.seed).random(settings.origins) * reach[-1]
     edge = np.searchsorted(reach, drawn, "right").clip(0, len(reach) - 1)

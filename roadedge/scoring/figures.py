@@ -28,6 +28,7 @@ def tile_figures(tile: TileScore) -> Figures:
         "relaxed F1": None if relaxed is None else relaxed.f1,
         "relaxed IoU": None if relaxed is None else relaxed.iou,
         "APLS": None if graph is None or graph.apls is None else graph.apls.apls,
+        "APLS time": None if graph is None or graph.apls_time is None else graph.apls_time.apls,
     }
     for name, matches in (
         ("TOPO", None if graph is None or graph.topo is None else graph.topo.matches),
@@ -52,6 +53,8 @@ def pooled_figures(result: ScoreResult) -> list[tuple[str, float, tuple[float, f
         rows += [(f"relaxed {n}", v, None) for n, v in zip(("precision", "recall", "F1", "IoU"), shares, strict=True)]
     if graph is not None and graph.apls is not None:
         rows.append(("APLS", graph.apls, graph.apls_interval))
+    if graph is not None and graph.apls_time is not None:
+        rows.append(("APLS by time", graph.apls_time, graph.apls_time_interval))
     if graph is not None:
         for name, matches, interval in (
             ("TOPO", graph.topo, graph.topo_interval),
@@ -80,6 +83,7 @@ def setting_lines(result: ScoreResult) -> list[str]:
         lines.append(f"relaxed: {what}, Euclidean buffer of {settings.relaxed}, summed")
     lines += settings.graph.lines(result.unit) if graph is not None else []
     if graph is not None:
+        lines += _untimed(result)
         if graph.empty_pairs:
             rest = "–" if graph.apls_of_roads is None else f"{100 * graph.apls_of_roads:.2f}"
             empty = f"{tiles_of(graph.empty_pairs)} without a road graph on either side, which scores 1 by rule"
@@ -98,9 +102,29 @@ def setting_lines(result: ScoreResult) -> list[str]:
     return lines + notes_of(result.tiles)
 
 
+def _untimed(result: ScoreResult) -> list[str]:
+    """How much of the roads scored by time has no speed of its own, and what was taken instead."""
+    scored = [tile.graph for tile in result.tiles if tile.graph is not None]
+    timed = [(one, one.apls_time.timing) for one in scored if one.apls_time and one.apls_time.timing]
+    missing = [(one, timing, timing.kmh) for one, timing in timed if timing.kmh is not None]
+    if not missing:
+        return []
+    true, proposed = sum(one.true_length for one, _ in timed), sum(one.proposed_length for one, _ in timed)
+    own = sum(timing.truth_untimed for _, timing, _ in missing) / true
+    theirs = sum(timing.proposal_untimed for _, timing, _ in missing) / proposed
+    speeds = [kmh for *_, kmh in missing]
+    least, most = f"{min(speeds):.4g}", f"{max(speeds):.4g}"
+    taken = least if least == most else f"{least} to {most}"
+    origins = ", ".join(dict.fromkeys(timing.origin for _, timing, _ in missing))
+    return [
+        f"no speed of their own have {100 * own:.1f} % of the true length and {100 * theirs:.1f} % of the proposed: "
+        f"driven at {taken} km/h ({origins})"
+    ]
+
+
 def worst_first(tiles: Sequence[TileScore]) -> list[TileScore]:
     """By APLS where it was scored, else by the first score that all have."""
-    names = ["APLS", *(tile_figures(tiles[0]) if tiles else ())]
+    names = ["APLS", "APLS time", *(tile_figures(tiles[0]) if tiles else ())]
     for name in names:
         figures = [(tile_figures(tile)[name], tile) for tile in tiles]
         if all(value is not None for value, _ in figures):

@@ -127,8 +127,9 @@ def _extent(*graphs: RoadGraph) -> tuple[NDArray[np.float64], NDArray[np.float64
 
 
 def _within(settings: GraphSettings) -> float:
-    if settings.apls is not None:
-        return settings.apls.snap
+    by_path = settings.apls or settings.apls_time
+    if by_path is not None:
+        return by_path.snap
     return settings.topo.hole if settings.topo is not None else _NEAR_M
 
 
@@ -136,6 +137,8 @@ def _said(scores: GraphScores | None) -> str:
     parts = []
     if scores is not None and scores.apls is not None:
         parts.append(f"APLS {100 * scores.apls.apls:.1f}")
+    if scores is not None and scores.apls_time is not None:
+        parts.append(f"APLS by time {100 * scores.apls_time.apls:.1f}")
     if scores is not None and scores.topo is not None:
         parts.append(f"TOPO F1 {100 * scores.topo.matches.f1:.1f}")
     if scores is not None and scores.junctions is not None:

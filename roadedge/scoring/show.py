@@ -15,6 +15,7 @@ from roadedge.scoring.report import ScoreResult
 from roadedge.scoring.tile import TileScore
 
 MOST_ROWS = 20  # tiles that the table on a terminal shows
+_SHOWN = ("IoU", "F1", "relaxed F1", "APLS", "APLS time", "TOPO F1", "junction F1")
 TABLE_WIDTH = 118  # where the output is no terminal that says its own
 
 
@@ -64,7 +65,7 @@ def _tiles(result: ScoreResult) -> Any:
     more = f", the {MOST_ROWS} worst" if len(result.tiles) > MOST_ROWS else ""
     table = Table(title=f"tiles{more}", title_justify="left")
     table.add_column("tile", overflow="fold")
-    columns = [n for n in ("IoU", "F1", "relaxed F1", "APLS", "TOPO F1", "junction F1") if _any(result.tiles, n)]
+    columns = [name for name in _SHOWN if _any(result.tiles, name)]
     for name in columns:
         table.add_column(name, justify="right", no_wrap=True)
     for tile in worst:

@@ -74,7 +74,7 @@ def score_tile(pair: Pair, settings: ScoreSettings, folder: Path | None) -> Tile
     if pixels is None and relaxed is None and scores is None:
         raise DataError(
             f"{prediction.name} and {truth.name}: {note or 'lines without widths have no pixels to count'}; "
-            "ask for --apls, --topo or --junctions"
+            "ask for --apls, --apls-time, --topo or --junctions"
         )
     picture = None if folder is None else picture_name(pair.name)
     if folder is not None and picture is not None:

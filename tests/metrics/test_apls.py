@@ -6,12 +6,13 @@ import io
 import itertools
 import json
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from roadedge.errors import SpecMismatchError, UsageError
+from roadedge.errors import DataError, SpecMismatchError, UsageError
 from roadedge.metrics.apls import AplsSettings, apls
 from roadedge.metrics.road_network import Places, open_network
 from roadedge.roadgraph import RoadGraph
@@ -121,9 +122,56 @@ def test_by_time_a_slow_road_counts() -> None:
     assert apls(SQUARE, SQUARE, by_time, same).apls == pytest.approx(1)
     slow = (np.full(4, 36.0), np.array([36.0, 36.0, 36.0, 18.0]))
     assert apls(SQUARE, SQUARE, by_time, slow).apls < 1
-    for settings, speeds in ((by_time, None), (AplsSettings(), same), (by_time, (np.zeros(4), np.ones(4)))):
+    for settings, speeds in ((AplsSettings(), same), (by_time, (np.zeros(4), np.ones(4)))):
         with pytest.raises(UsageError):
             apls(SQUARE, SQUARE, settings, speeds)
+
+
+def test_by_time_the_graphs_own_speeds_count() -> None:
+    by_time = AplsSettings(spacing=np.inf, weight="time")
+    # Three sides of 200 m at 36 km/h take 20 s each, the fourth at 18 km/h takes 40 s. Against a proposal at 36 km/h
+    # everywhere: that side 40 s → 20 s scores 1/2, five other pairs of corners are as fast as before: 20 s, 40 s.
+    truth = replace(SQUARE, speed_kmh=np.array([36.0, 36.0, 36.0, 18.0]))
+    proposal = replace(SQUARE, speed_kmh=np.full(4, 36.0))
+    score = apls(truth, proposal, by_time)
+    assert score.truth_to_proposal.score == pytest.approx((5 + 1 / 2) / 6)
+    assert score.proposal_to_truth.score == pytest.approx((5 + 0) / 6)  # 20 s are 40 s there: as wrong as counts
+    assert score.timing is not None
+    assert score.timing.origin == "not needed"
+    given = apls(SQUARE, SQUARE, by_time, (truth.speed_kmh, proposal.speed_kmh))
+    assert given.apls == pytest.approx(score.apls)
+    assert apls(truth, truth, by_time).apls == pytest.approx(1)
+
+
+def test_roads_without_a_speed_are_driven_at_a_speed_that_is_said() -> None:
+    by_time = AplsSettings(spacing=np.inf, weight="time")
+    known = replace(SQUARE, speed_kmh=np.array([36.0, 36.0, np.nan, 18.0]))
+    mean = apls(known, SQUARE, by_time).timing
+    assert mean is not None
+    assert mean.kmh == pytest.approx(600 / (20 + 20 + 40) * 3.6)  # length over time of the three that are known
+    assert (mean.origin, mean.truth_untimed, mean.proposal_untimed) == ("mean of the truth", 200, 800)
+    turned = apls(SQUARE, known, by_time).timing
+    assert turned is not None
+    assert turned.origin == "mean of the proposal"
+    given = apls(known, SQUARE, replace(by_time, default_speed_kmh=36.0))
+    assert given.timing is not None
+    assert (given.timing.kmh, given.timing.origin) == (36, "given")
+    full = (np.array([36.0, 36.0, 36.0, 18.0]), np.full(4, 36.0))
+    assert given.apls == pytest.approx(apls(SQUARE, SQUARE, by_time, full).apls)
+    assert json.loads(json.dumps(given.to_dict(), allow_nan=False))["roads_without_speed"]["kmh"] == 36
+
+
+def test_without_any_speed_there_is_no_score_by_time_but_that_of_emptiness() -> None:
+    by_time = AplsSettings(weight="time")
+    with pytest.raises(DataError, match="give --default-speed in km/h"):
+        apls(SQUARE, OPEN_SQUARE, by_time)
+    empty = RoadGraph.empty("local", "m")
+    assert (apls(SQUARE, empty, by_time).apls, apls(empty, empty, by_time).apls) == (0, 1)
+    one_speed = replace(by_time, default_speed_kmh=50.0)
+    assert apls(SQUARE, OPEN_SQUARE, one_speed).apls == pytest.approx(apls(SQUARE, OPEN_SQUARE).apls)
+    for wrong in ({"default_speed_kmh": 0.0, "weight": "time"}, {"default_speed_kmh": 50.0}):
+        with pytest.raises(UsageError):
+            AplsSettings(**wrong)  # type: ignore[arg-type]
 
 
 def test_graphs_in_degrees_are_compared_in_metres() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -97,6 +98,25 @@ def test_every_setting_is_said_and_is_json() -> None:
         assert number in said
     assert "at nodes only" in CORNERS_ONLY.lines("px")[0]
     assert json.loads(json.dumps(CORNERS_ONLY.to_dict(), allow_nan=False))["apls"]["spacing"] is None
+
+
+def test_apls_by_time_stands_beside_apls_by_length() -> None:
+    both = choose_graph_scores(True, False, False, apls_spacing=np.inf, with_time=True)
+    slow = replace(square(4), speed_kmh=np.array([36.0, 36.0, 36.0, 18.0]))
+    even = replace(square(4), speed_kmh=np.full(4, 36.0))
+    scores = [compare_graphs(slow, one, both) for one in (slow, even)]
+    whole = summarize_graphs(scores, ["a", "b"], draws=100)
+    assert whole.apls == pytest.approx(1)
+    assert whole.apls_time == pytest.approx((1 + 2 * (5.5 / 6) * (5 / 6) / (10.5 / 6)) / 2)
+    assert whole.to_dict()["APLS_time"] == whole.apls_time
+    said = " ".join(both.lines("m"))
+    assert "APLS by time: control points at nodes only" in said
+    assert "the mean speed (length over time) of the true roads" in said
+    fixed = choose_graph_scores(False, False, False, with_time=True, default_speed_kmh=30)
+    assert "driven at 30 km/h" in " ".join(fixed.lines("m"))
+    assert fixed.any
+    with pytest.raises(UsageError, match="setting of --apls-time"):
+        choose_graph_scores(True, False, False, default_speed_kmh=30)
 
 
 def test_the_threshold_of_tracing_follows_the_masks() -> None:

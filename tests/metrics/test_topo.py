@@ -58,6 +58,10 @@ def test_empty_graphs_follow_the_printed_rule() -> None:
     empty = RoadGraph.empty("local", "m")
     assert topo(empty, empty).matches.f1 == 1
     assert topo(grid(), empty).matches.f1 == topo(empty, grid()).matches.f1 == 0
+    whole = topo(grid(), grid()).matches.true
+    assert topo(grid(), empty).matches == Matches(0, 0, whole)  # as much as a found tile weighs in a sum
+    assert topo(empty, grid()).matches == Matches(0, whole, 0)
+    assert (topo(grid(), empty).unstarted, topo(empty, grid()).unstarted) == (20, 0)
     assert json.loads(json.dumps(topo(empty, empty).to_dict()))["settings"]["unit"] == "m"
     with pytest.raises(SpecMismatchError):
         topo(grid(), RoadGraph.empty())

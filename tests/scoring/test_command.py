@@ -221,6 +221,31 @@ def test_a_table_is_paired_with_a_folder_and_with_a_table(
     assert document(capsys)["graph"]["APLS"] == 1
 
 
+def test_apls_by_time_is_scored_from_speeds_of_files_and_says_what_it_took_for_others(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    header = "ImageId,WKT_Pix,length_m,travel_time_s\n"
+    sides = ["100 100, 300 100", "300 100, 300 300", "300 300, 100 300", "100 300, 100 100"]
+    timed = "".join(f'a,"LINESTRING ({side})",60,6\n' for side in sides[:3])
+    (tmp_path / "t.csv").write_text(f'{header}{timed}a,"LINESTRING ({sides[3]})",60,12\n')
+    (tmp_path / "p.csv").write_text(f'{header}{timed}a,"LINESTRING ({sides[3]})",60,Null\n')
+    (tmp_path / "none.csv").write_text("ImageId,WKT_Pix\n" + "".join(f'a,"LINESTRING ({one})"\n' for one in sides))
+    options = ("--apls", "--apls-time", "--apls-spacing", "inf", "--gsd", "0.3")
+    assert run(tmp_path / "p.csv", tmp_path / "t.csv", *options, "--default-speed", "36", "-o", tmp_path / "out") == 0
+    told = capsys.readouterr().out
+    assert "APLS by time" in told
+    assert "0.0 % of the true length and 25.0 % of the proposed: driven at 36 km/h (given)" in told
+    found = json.loads((tmp_path / "out" / "metrics.json").read_text())
+    assert found["graph"]["APLS"] == pytest.approx(1)
+    assert found["graph"]["APLS_time"] == pytest.approx(2 * (5.5 / 6) * (5 / 6) / (10.5 / 6))
+    assert "APLS_time" in (tmp_path / "out" / "samples.csv").read_text().splitlines()[0]
+    assert run(tmp_path / "none.csv", tmp_path / "t.csv", *options, "--json") == 0
+    timing = document(capsys)["samples"][0]["graph"]["APLS_time"]["roads_without_speed"]
+    assert (timing["origin"], timing["kmh"]) == ("mean of the truth", pytest.approx(240 / 30 * 3.6))
+    assert run(tmp_path / "none.csv", tmp_path / "none.csv", *options) == 8
+    assert "neither the truth nor the proposal says one of any road; give --default-speed" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(("spacing", "value"), [("inf", 0.8602), ("50", 0.7348)])
 def test_a_square_without_a_side_has_the_published_value(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], spacing: str, value: float
@@ -255,6 +280,8 @@ def test_the_published_protocol_stands_beside_and_replaces_nothing(
         (["--threshold", "1.5"], 2, "must lie between 0 and 1"),
         (["--gsd", "-1"], 2, "must be positive metres per pixel"),
         (["--apls", "--apls-spacing", "0"], 2, "spacing > 0"),
+        (["--apls", "--default-speed", "30"], 2, "a setting of --apls-time"),
+        (["--apls-time", "--default-speed", "-30"], 2, "must be positive km/h"),
         (["--junctions", "--junction-tolerance", "-1"], 2, "must be zero or more"),
         (["--workers", "0"], 2, "--workers must be at least 1"),
     ],
