@@ -14,8 +14,11 @@ from roadedge.errors import OutputError, RoadEdgeError
 
 
 @contextlib.contextmanager
-def replacing(path: str | Path) -> Iterator[Path]:
+def replacing(path: str | Path, durable: bool = True) -> Iterator[Path]:
     """Yield a temporary path in the same folder, with the same suffix; rename it to `path` when the block ends well.
+
+    A process that is killed leaves the file whole or absent in any case; with `durable` a machine that loses its power
+    does too, for which the disk is waited for: milliseconds that the thousands of frames of a stream do not have.
 
     Raises:
         OutputError: the folder cannot be written, the disk is full, or `path` is a folder or device; nothing is left
@@ -31,8 +34,9 @@ def replacing(path: str | Path) -> Iterator[Path]:
             raise OutputError(f"cannot write {target}: it is not an ordinary file; choose another -o/--output")
         target.parent.mkdir(parents=True, exist_ok=True)
         yield temporary
-        with temporary.open("rb+") as file:
-            os.fsync(file.fileno())
+        if durable:
+            with temporary.open("rb+") as file:
+                os.fsync(file.fileno())
         os.replace(temporary, target)
     except OSError as error:
         _discard(temporary)
@@ -49,9 +53,9 @@ def _discard(temporary: Path) -> None:
         temporary.unlink()
 
 
-def write_bytes(path: str | Path, content: bytes) -> None:
-    """Write `content` to `path`, whole or not at all."""
-    with replacing(path) as temporary:
+def write_bytes(path: str | Path, content: bytes, durable: bool = True) -> None:
+    """Write `content` to `path`, whole or not at all; `durable` as in `replacing`."""
+    with replacing(path, durable) as temporary:
         temporary.write_bytes(content)
 
 

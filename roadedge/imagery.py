@@ -83,16 +83,16 @@ def encode_png(array: NDArray[np.uint8]) -> bytes:
     return _encode(".png", array, [])
 
 
-def write_png(path: str | Path, array: NDArray[np.uint8]) -> None:
+def write_png(path: str | Path, array: NDArray[np.uint8], durable: bool = True) -> None:
     """Write (H, W) or (H, W, 3) RGB uint8 as PNG; raises OutputError, leaving nothing half-written."""
-    write_bytes(path, encode_png(array))
+    write_bytes(path, encode_png(array), durable)
 
 
-def write_jpeg(path: str | Path, array: NDArray[np.uint8], quality: int = JPEG_QUALITY) -> None:
+def write_jpeg(path: str | Path, array: NDArray[np.uint8], quality: int = JPEG_QUALITY, durable: bool = True) -> None:
     """Write (H, W, 3) RGB uint8 as JPEG; raises OutputError, leaving nothing half-written."""
     import cv2
 
-    write_bytes(path, _encode(".jpg", array, [cv2.IMWRITE_JPEG_QUALITY, quality]))
+    write_bytes(path, _encode(".jpg", array, [cv2.IMWRITE_JPEG_QUALITY, quality]), durable)
 
 
 def _decode(path: str | Path) -> NDArray[Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from typing import Any
 
@@ -75,14 +76,22 @@ def heat_picture(raster: NDArray[np.uint8], image: Picture | None = None) -> Pic
     import cv2
 
     check_shape("raster", raster, (None, None))
-    root = np.rint(np.sqrt(np.arange(256) * 255.0)).astype(np.uint8)
     if image is not None and raster.shape != image.shape[:2]:
         raster = np.asarray(cv2.resize(raster, image.shape[1::-1], interpolation=cv2.INTER_LINEAR), np.uint8)
-    glow = np.ascontiguousarray(cv2.applyColorMap(cv2.LUT(raster, root), cv2.COLORMAP_INFERNO)[..., ::-1], np.uint8)
+    glow = np.asarray(cv2.LUT(cv2.merge([raster] * 3), _glow()), np.uint8)
     if image is None:
         return glow
     dark = cv2.convertScaleAbs(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), alpha=0.35)
     return np.asarray(cv2.max(glow, cv2.cvtColor(dark, cv2.COLOR_GRAY2RGB)), np.uint8)
+
+
+@functools.lru_cache(maxsize=1)
+def _glow() -> NDArray[np.uint8]:
+    """(1, 256, 3) RGB of each level of a heat-map."""
+    import cv2
+
+    root = np.rint(np.sqrt(np.arange(256) * 255.0)).astype(np.uint8)
+    return np.ascontiguousarray(cv2.applyColorMap(root[None], cv2.COLORMAP_INFERNO)[..., ::-1], np.uint8)
 
 
 def mask_picture(mask: NDArray[np.bool_]) -> Picture:
@@ -108,27 +117,35 @@ def panel(images: Sequence[NDArray[np.uint8]], captions: Sequence[str], gap_px: 
         raise ShapeError(f"a panel needs one caption for each of its pictures, got {len(images)} and {len(captions)}")
     height = images[0].shape[0]
     columns = []
-    for number, (image, caption) in enumerate(zip(images, captions, strict=True)):
+    for image in images:
         colour = image if image.ndim == 3 else np.repeat(image[..., None], 3, axis=2)
         if colour.shape[0] != height:
             width = max(1, round(colour.shape[1] * height / colour.shape[0]))
             colour = np.asarray(cv2.resize(colour, (width, height), interpolation=cv2.INTER_AREA), np.uint8)
-        if number:
-            columns.append(np.full((height + _CAPTION_PX, gap_px, 3), _CAPTION_BACK, np.uint8))
-        columns.append(np.vstack([_caption(caption, colour.shape[1]), colour]))
-    return np.hstack(columns)
+        columns.append(colour)
+    whole = sum(colour.shape[1] for colour in columns) + gap_px * (len(columns) - 1)
+    canvas = np.empty((_CAPTION_PX + height, whole, 3), np.uint8)
+    canvas[:_CAPTION_PX] = _CAPTION_BACK
+    x = 0
+    for colour, caption in zip(columns, captions, strict=True):
+        end = x + colour.shape[1]
+        _write_caption(canvas[:_CAPTION_PX, x:end], caption)
+        canvas[_CAPTION_PX:, x:end] = colour
+        canvas[_CAPTION_PX:, end : end + gap_px] = _CAPTION_BACK
+        x = end + gap_px
+    return canvas
 
 
 _CAPTION_PX = 26
 
 
-def _caption(text: str, width: int) -> Picture:
+def _write_caption(strip: Picture, text: str) -> None:
+    """In place, as large as it fits."""
     import cv2
 
-    strip = np.full((_CAPTION_PX, width, 3), _CAPTION_BACK, np.uint8)
+    width = strip.shape[1]
     font, scale = cv2.FONT_HERSHEY_SIMPLEX, 0.5
     (wide, _), _ = cv2.getTextSize(text, font, scale, 1)
     scale *= min(1.0, (width - 8) / max(wide, 1))
     if scale > 0:
         cv2.putText(strip, text, (4, 18), font, scale, _CAPTION_INK, 1, cv2.LINE_AA)
-    return strip
