@@ -48,8 +48,9 @@ def complete_speeds(truth: RoadGraph, proposal: RoadGraph, default_kmh: float | 
     if not any(which.any() for which in unknown):
         return (truth.speed_kmh, proposal.speed_kmh), Timing(None, "not needed", 0.0, 0.0)
     timing = _timing(truth, proposal, default_kmh, untimed)
+    assumed = np.nan if timing.kmh is None else timing.kmh
     truth_kmh, proposal_kmh = (
-        np.where(which, timing.kmh, graph.speed_kmh) for graph, which in zip((truth, proposal), unknown, strict=True)
+        np.where(which, assumed, graph.speed_kmh) for graph, which in zip((truth, proposal), unknown, strict=True)
     )
     return (truth_kmh, proposal_kmh), timing
 

@@ -171,7 +171,7 @@ def test_without_any_speed_there_is_no_score_by_time_but_that_of_emptiness() -> 
     assert apls(SQUARE, OPEN_SQUARE, one_speed).apls == pytest.approx(apls(SQUARE, OPEN_SQUARE).apls)
     for wrong in ({"default_speed_kmh": 0.0, "weight": "time"}, {"default_speed_kmh": 50.0}):
         with pytest.raises(UsageError):
-            AplsSettings(**wrong)  # type: ignore[arg-type]
+            AplsSettings(**wrong)
 
 
 def test_graphs_in_degrees_are_compared_in_metres() -> None:
