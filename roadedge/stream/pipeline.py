@@ -23,6 +23,7 @@ from roadedge.stream.plan import Plan
 from roadedge.stream.sinks import Result, Sink
 from roadedge.stream.sources import Frame, Source
 from roadedge.stream.synchronisation import Pairing, SourcePairing
+from roadedge.stream.turn import Turn
 
 WATCH_S = 0.25
 LEAVE_S = 10.0  # after which a source that delivers and does not heed `interrupt` is left behind
@@ -68,7 +69,9 @@ class Pipeline:
         watch: Watch | None = None,
         pairing: Pairing | None = None,
         records: FrameLog | None = None,
+        turns: bool = False,
     ) -> None:
+        """Join them; with `turns` the network and the sinks share processors and do not compute at the same time."""
         self.run = Run(FrameLog() if records is None else records)
         self._source, self._sinks, self._plan = source, sinks, plan
         self._clock, self._watch = clock, watch
@@ -87,6 +90,7 @@ class Pipeline:
         self._stopped_ns: int | None = None
         self._error: BaseException | None = None
         self._lanes: list[Lane[Work]] = []
+        self._turn = Turn(clock) if turns and plan.policy != "all" else None
 
     @property
     def rate_hz(self) -> float | None:
@@ -356,7 +360,7 @@ class Pipeline:
                     self._record(work)
                     continue
                 work.queued_ns = self._clock.now_ns()
-                after.put(work)
+                self._hand_on(name, work, after)
         except BaseException as error:
             self._abort(error)
         finally:
@@ -364,6 +368,15 @@ class Pipeline:
                 after.end()
             else:
                 self._end()
+
+    def _hand_on(self, name: str, work: Work, after: Lane[Work]) -> None:
+        if self._turn is None or name != "infer":
+            after.put(work)
+            return
+        infer_ms = work.timer.stage_ms["infer"]
+        self._turn.begin(work.index)
+        if after.put(work):
+            self._turn.give(work.index, infer_ms)
 
     def _end(self) -> None:
         with self._signal:
@@ -391,6 +404,8 @@ class Pipeline:
             late_ms=(work.begin_ns - work.captured_ns) / 1e6, wait_ms=work.wait_ms,
             paired=second.paired if second else None, device_ms=work.device_ms,
         )  # fmt: skip
+        if self._turn is not None:
+            self._turn.landed(work.index, sum(work.timer.stage_ms[stage] for stage in ("postprocess", "encode")))
         if not self._land(work.index, record):
             return
         run.answered += 1

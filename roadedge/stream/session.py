@@ -16,6 +16,7 @@ from roadedge.errors import OutputError, SpecMismatchError, UsageError
 from roadedge.latency.clock import Clock, HostClock
 from roadedge.latency.machine import MachineWatch
 from roadedge.run_folder import open_run_folder
+from roadedge.runners.base import Runner
 from roadedge.spec import ModelSpec, sha256_of
 from roadedge.stream.allocator import keep_memory_flat
 from roadedge.stream.frame_log import FrameLog
@@ -83,7 +84,9 @@ def infer(options: InferOptions, tell: Tell = lambda text: None, clock: Clock | 
         live = source.live or options.plan.rate_hz or options.plan.realtime
         machine = MachineWatch(clock) if options.profile else None
         watch = StatusLine(tell, machine) if live else bar
-        pipeline = Pipeline(source, runner, sinks, options.plan, clock, watch, pairing, records)
+        pipeline = Pipeline(
+            source, runner, sinks, options.plan, clock, watch, pairing, records, turns=_shared(runner, options)
+        )
         stack.enter_context(_said_where(folder))
         error = _go(pipeline, sinks, machine)
         records.close()
@@ -165,6 +168,11 @@ def gaps_of(source: Source, start_ns: int) -> list[dict[str, Any]]:
         }
         for gap in source.gaps
     ]
+
+
+def _shared(runner: Runner, options: InferOptions) -> bool:
+    """Whether the network computes on all the processors that the sinks have."""
+    return runner.device == "CPU" and (options.threads or usable_cpus()) >= usable_cpus()
 
 
 def _remove_if_empty(folder: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -443,3 +444,44 @@ def test_the_profile_of_an_overload_tells_drops_and_load() -> None:
     assert profile.load == pytest.approx(2.5)
     assert profile.answered + sum(profile.dropped_by.values()) == 100
     assert profile.age.maximum == pytest.approx(350.0)
+
+
+class Spans:
+    """When the network and the sinks were at work, in milliseconds since the start."""
+
+    def __init__(self, service_ms: float, encode_ms: float, turns: bool) -> None:
+        clock = HandClock()
+        network: list[tuple[float, float]] = []
+        sinks: list[tuple[float, float]] = []
+
+        class Timed(FakeRunner):
+            def infer(self, feeds: Feeds, logits: bool = False) -> Feeds:
+                begin_ns = clock.now_ns()
+                outputs = super().infer(feeds, logits)
+                network.append((begin_ns / 1e6, clock.now_ns() / 1e6))
+                return outputs
+
+        class Busy(Kept):
+            def write(self, result: Result) -> None:
+                begin_ns = clock.now_ns()
+                super().write(result)
+                sinks.append((begin_ns / 1e6, clock.now_ns() / 1e6))
+
+        source, runner = FakeSource(clock, 40, 1e3 / service_ms), Timed(clock, (service_ms,))
+        pipeline = Pipeline(source, runner, [Busy(clock, encode_ms)], Plan("latest"), clock, turns=turns)
+        self.run = pipeline.go()
+        self.overlaps = sum(a < d - 1e-6 and c < b - 1e-6 for a, b in network for c, d in sinks)
+        self.waits = [round(after[0] - before[1], 6) for before, after in pairwise(network)]
+
+
+def test_where_they_share_processors_the_network_waits_for_the_sinks_of_the_frame_before() -> None:
+    assert Spans(40.0, 10.0, turns=False).overlaps > 30
+    taken = Spans(40.0, 10.0, turns=True)
+    assert taken.overlaps == 0
+    assert len([r for r in taken.run.records if not r.dropped_by]) == 33  # one in 50 ms, the last frame at 1.6 s
+
+
+def test_the_network_does_not_wait_for_sinks_that_take_long() -> None:
+    spans = Spans(40.0, 35.0, turns=True)  # a disk, not a processor
+    assert spans.waits[0] == 20.0  # half the network's time, before anybody knew
+    assert set(spans.waits[2:]) == {0.0}
