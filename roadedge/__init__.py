@@ -21,11 +21,12 @@ if TYPE_CHECKING:
     from roadedge.imagery import read_image
     from roadedge.place import Place
     from roadedge.predictor import Predictor, load
-    from roadedge.runners import open_runner
+    from roadedge.runners import Augmentation, open_runner
     from roadedge.sample import RoadMask, Sample
     from roadedge.spec import ModelSpec
 
 __all__ = [
+    "Augmentation",
     "ModelSpec",
     "Place",
     "Predictor",
@@ -38,6 +39,7 @@ __all__ = [
     "read_image",
 ]
 _HOMES = {
+    "Augmentation": "runners",
     "ModelSpec": "spec",
     "Place": "place",
     "Predictor": "predictor",

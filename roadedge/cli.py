@@ -46,6 +46,20 @@ TopoInterval = Annotated[float, typer.Option("--topo-interval", help="What is dr
 TopoHole = Annotated[float, typer.Option("--topo-hole", help="Within how much a marble finds its hole.")]
 TopoOrigins = Annotated[int, typer.Option("--topo-origins", help="Walks of each tile.")]
 JunctionTolerance = Annotated[float, typer.Option("--junction-tolerance", help="Junctions match within so much.")]
+Tta = Annotated[
+    int, typer.Option("--tta", help="Views of an image: 2 mirrored, 4 quarter turns, 8 both; so many times the cost.")
+]
+Scales = Annotated[
+    str | None, typer.Option("--scales", help="Of the network's grid, such as 0.75,1,1.25; their mean counts.")
+]
+SlidingWindow = Annotated[
+    str | None, typer.Option("--sliding-window", help="Side or HEIGHTxWIDTH of windows over larger images, pixels.")
+]
+Margin = Annotated[
+    int | None, typer.Option("--margin", help="Pixels at a window's rim that do not count; default an eighth.")
+]
+Merge = Annotated[str, typer.Option("--merge", help="How windows meet: crop or blend.")]
+Average = Annotated[str, typer.Option("--average", help="What views and scales are the mean of: logits, probability.")]
 
 
 def _version(wanted: bool) -> None:
@@ -69,14 +83,15 @@ def train(
     inputs: Annotated[str | None, typer.Option(help="image,trajectory (default), image, or trajectory.")] = None,
     steps: Annotated[int | None, typer.Option(help="Updates of the weights.")] = None,
     epochs: Annotated[float | None, typer.Option(help="Passes over the training samples, instead of --steps.")] = None,
-    batch: Annotated[int | None, typer.Option(help="Samples per update.")] = None,
+    batch: Annotated[int | None, typer.Option(help="Samples per update, over all processes of torchrun.")] = None,
     crop: Annotated[int | None, typer.Option("--crop", "--size", help="Side of the training squares, pixels.")] = None,
     lr: Annotated[float | None, typer.Option(help="Peak learning rate.")] = None,
     seed: Annotated[int | None, typer.Option(help="Of all randomness.")] = None,
     precision: Annotated[str | None, typer.Option(help="auto, bf16 or fp32.")] = None,
     init: Annotated[str | None, typer.Option(help="Start from these weights; what did not fit is listed.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Continue the run in -o, or the newest, exactly.")] = False,
-    threads: Annotated[int | None, typer.Option(help="Threads of torch; default all.")] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda; auto: the GPU of each process, if any.")] = "auto",
+    threads: Annotated[int | None, typer.Option(help="Threads of torch in each process; default all.")] = None,
     folds: Annotated[int | None, typer.Option(help="Cross-validate over so many parts of the places.")] = None,
     fold: Annotated[int | None, typer.Option(help="Only this part, from 1 on; into the same -o as the others.")] = None,
     qat: Annotated[bool, typer.Option("--qat", help="Then fine-tune it for INT8 and judge the result.")] = False,
@@ -101,7 +116,9 @@ def train(
         print(session.toml(), end="")
         return
     tell = (lambda text: None) if quiet else say
-    result = session.run(threads=threads, report=tell, progress=not quiet)
+    result = session.run(threads=threads, report=tell, progress=not quiet, device=device)
+    if session.follows:  # under torchrun the first process says what came of it
+        return
     if qat:
         from roadedge.calibration.session import after_training
 
@@ -225,6 +242,12 @@ def evaluate(
     topo_hole: TopoHole = 4.0,
     topo_origins: TopoOrigins = 20,
     junction_tolerance: JunctionTolerance = 10.0,
+    tta: Tta = 1,
+    scales: Scales = None,
+    sliding_window: SlidingWindow = None,
+    margin: Margin = None,
+    merge: Merge = "crop",
+    average: Average = "logits",
     strict: Annotated[bool, typer.Option("--strict", help="Stop at a bad sample or an untrained resolution.")] = False,
     accept_rejected: AcceptRejected = False,
     output: Annotated[Path | None, typer.Option("-o", "--output", help="Run folder; default runs/eval/NAME.")] = None,
@@ -237,6 +260,7 @@ def evaluate(
     from roadedge.data.corrupt import parse_corruptions
     from roadedge.evaluation import EvalSettings, evaluate_model, print_table
     from roadedge.metrics.graph_scores import choose_graph_scores
+    from roadedge.runners.augmentation import parse_augmentation
 
     graph = choose_graph_scores(
         True, True, True, apls_spacing, apls_snap, apls_points, topo_radius, topo_interval,
@@ -246,8 +270,9 @@ def evaluate(
         split, inputs, parse_corruptions(corruptions or []), threshold, seed, bootstrap, panels, windows, second,
         measured, strict, graph,
     )  # fmt: skip
+    views = parse_augmentation(tta, scales, sliding_window, margin, merge, average)
     result = evaluate_model(
-        model, data, settings, backend, precision, threads, output, overwrite, not quiet, accept_rejected
+        model, data, settings, backend, precision, threads, output, overwrite, not quiet, accept_rejected, views
     )
     if as_json:
         print_json(result.to_dict())
@@ -597,6 +622,12 @@ def infer(
     reconnect: Annotated[
         str, typer.Option(help="For how long a lost source is dialled again; 0 gives up at once.")
     ] = "1min",
+    tta: Tta = 1,
+    scales: Scales = None,
+    sliding_window: SlidingWindow = None,
+    margin: Margin = None,
+    merge: Merge = "crop",
+    average: Average = "logits",
     profile: Annotated[
         bool, typer.Option("--profile/--no-profile", help="Watch the machine, and write the report.")
     ] = True,
@@ -610,6 +641,7 @@ def infer(
     verbose: Verbose = False,
 ) -> None:
     """Extract the roads of images, a video, a camera or a stream, with a latency profile."""
+    from roadedge.runners.augmentation import parse_augmentation
     from roadedge.stream.inputs import SourceOptions, live_options, parse_centre, parse_seconds
     from roadedge.stream.outcome import InferOptions
     from roadedge.stream.plan import Plan, parse_rate
@@ -629,6 +661,7 @@ def infer(
         source, model, inputs, Plan(policy, rate_hz, max_frames, seconds, threshold, strict, realtime), backend,
         precision, threads, tuple(save.split(",")) if save is not None else None, output, overwrite,
         accept_rejected=accept_rejected, send=tuple(send or ()), profile=profile,
+        augmentation=parse_augmentation(tta, scales, sliding_window, margin, merge, average),
     )  # fmt: skip
     if as_json and "stdout" in " ".join(send or ()):
         raise UsageError("--json and --send stdout both write to stdout; give one of them")

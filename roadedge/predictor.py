@@ -13,7 +13,7 @@ from roadedge.errors import ShapeError, SpecMismatchError
 from roadedge.place import Place
 from roadedge.postprocess import postprocess
 from roadedge.preprocess import preprocess
-from roadedge.runners import Runner, open_runner
+from roadedge.runners import Augmentation, Runner, open_runner
 from roadedge.sample import RoadMask, Sample, check_array
 from roadedge.spec import ModelSpec
 
@@ -90,6 +90,11 @@ def load(
     precision: str | None = None,
     threads: int | None = None,
     accept_rejected: bool = False,
+    augmentation: Augmentation | None = None,
 ) -> Predictor:
-    """Load a network by name or path; arguments and errors are those of `roadedge.runners.open_runner`."""
-    return Predictor(open_runner(model, backend, precision, threads, accept_rejected))
+    """Load a network by name or path; arguments and errors are those of `roadedge.runners.open_runner`.
+
+    `augmentation=roadedge.Augmentation(tta=8, scales=(0.75, 1.0, 1.25), window=(512, 512), margin=64)` predicts by
+    eight views at three scales in windows, at that many times the cost.
+    """
+    return Predictor(open_runner(model, backend, precision, threads, accept_rejected, augmentation))

@@ -16,6 +16,7 @@ from roadedge.evaluation.sources import SEMI_SYNTHETIC
 from roadedge.metrics.graph_scores import GraphScores
 from roadedge.metrics.graph_sets import GraphSummary, summarize_graphs
 from roadedge.metrics.pixel import EMPTY_RULE, PixelCounts, PixelScores, bootstrap_g_iou, score
+from roadedge.runners.augmentation import cost_line
 
 SCHEMA_VERSION = 1
 TABLE_WIDTH = 118  # where the output is no terminal that says its own
@@ -222,7 +223,8 @@ def footer(result: EvalResult) -> list[str]:
     if draws:
         alike = " (those of graph scores likewise)" if result.graph_lines else ""
         lines.append(f"{INTERVAL_RULE}{alike}, {draws} draws, seed {result.settings['seed']}")
-    lines.append(f"values in per cent; {EMPTY_RULE}; pixels of 128 left out; no test-time augmentation")
+    views = cost_line(result.model)
+    lines.append(f"values in per cent; {EMPTY_RULE}; pixels of 128 left out; {views or 'no test-time augmentation'}")
     lines += result.graph_lines
     return lines + list(result.notes)
 

@@ -19,6 +19,7 @@ from roadedge.evaluation.sources import SEMI_SYNTHETIC, Source, open_sources
 from roadedge.imagery import write_png
 from roadedge.preprocess import fit, outside_density
 from roadedge.run_folder import open_run_folder
+from roadedge.runners.augmentation import Augmentation
 from roadedge.runners.base import Runner
 from roadedge.spec import ModelSpec, sha256_of
 from roadedge.weights import find_model
@@ -35,6 +36,7 @@ def evaluate_model(
     overwrite: bool = False,
     progress: bool = False,
     accept_rejected: bool = False,
+    augmentation: Augmentation | None = None,
 ) -> EvalResult:
     """Open a model, evaluate it and write what was found.
 
@@ -49,13 +51,14 @@ def evaluate_model(
         overwrite: empty a run folder that is in the way.
         progress: draw a bar on stderr where that is a terminal.
         accept_rejected: as `open_runner` takes it.
+        augmentation: as `open_runner` takes it.
 
     Raises:
         RoadEdgeError: see `evaluate`, `open_runner` and `open_run_folder`.
     """
     from roadedge.runners import BACKENDS, open_runner
 
-    with open_runner(model, backend, precision, threads, accept_rejected) as runner:
+    with open_runner(model, backend, precision, threads, accept_rejected, augmentation) as runner:
         path = find_model(model, (BACKENDS[runner.name],))
         open_sources(roots, runner.spec, settings)  # a wrong folder is told before a run folder is made
         folder = open_run_folder("eval", path.stem, output, overwrite, [path, *map(Path, roots)])
@@ -116,14 +119,16 @@ def evaluate(
     if not rows:
         raise DataError(f"none of the {len(failures)} samples could be scored; the first: {failures[0].error}")
     sets, pooled = _score_sets(sources, rows, settings)
+    model = _model_record(runner, identity)  # now: panels are no part of what an augmentation cost
+    asked = {**settings.to_dict(spec), "test_time_augmentation": model.get("augmentation")}
     result = EvalResult(
         pooled=pooled,
         sets=sets,
         rows=tuple(rows),
         failures=tuple(failures),
         notes=tuple(_notes(rows, spec)),
-        settings={**settings.to_dict(spec), "sets": [s.name for s in sources]},
-        model=_model_record(runner, identity),
+        settings={**asked, "sets": [s.name for s in sources]},
+        model=model,
         environment=environment(),
         complete=interruption is None,
         output=output,

@@ -76,6 +76,6 @@ class EvalSettings:
             "windows": self.windows,
             "second": self.second,
             "measured_trajectories": self.measured_trajectories,
-            "test_time_augmentation": None,
+            "test_time_augmentation": None,  # of a runner with one: filled in where the runner is known
             "graph": None if self.graph is None else self.graph.to_dict(),
         }

@@ -10,6 +10,7 @@ from roadedge.latency.profile import Profile
 from roadedge.latency.summary import Summary
 from roadedge.latency.table import milliseconds
 from roadedge.latency.verdict import Verdict, frames_text
+from roadedge.runners.augmentation import cost_line
 
 UNITS = {"mb": "MB", "mhz": "MHz", "w": "W", "c": "°C", "s": "s", "ms": "ms", "m": "m"}
 SHARES = ("cpu_load", "gpu_util")  # in [0, 1]
@@ -44,6 +45,7 @@ def what_was_run(metrics: Mapping[str, Any], profile: Profile) -> str:
         and f"{runner.get('backend')} {runner.get('version') or ''} (asked: {requested.get('backend') or 'auto'})",
         "precision": runner and f"{runner.get('precision')} (asked: {requested.get('precision') or 'default'})",
         "resolution": _resolution(metrics),
+        "views of an image": cost_line(runner),
         "scenario": _scenario(metrics, profile),
         "included": metrics.get("included"),
         **{name: header.get(name) for name in ("threads", "driver", "cuda", "jetpack")},

@@ -7,6 +7,8 @@ import warnings
 from pathlib import Path
 
 from roadedge.errors import MissingExtraError, UnknownNameError, UsageError
+from roadedge.runners.augmentation import Augmentation
+from roadedge.runners.augmented import augmented
 from roadedge.runners.base import CheckedRunner, Requested, Runner
 from roadedge.runners.device import Device
 from roadedge.runners.engine_file import check_runtime
@@ -15,6 +17,7 @@ from roadedge.weights import find_model
 
 __all__ = [
     "BACKENDS",
+    "Augmentation",
     "CheckedRunner",
     "RejectedArtefactWarning",
     "Requested",
@@ -47,6 +50,7 @@ def open_runner(
     precision: str | None = None,
     threads: int | None = None,
     accept_rejected: bool = False,
+    augmentation: Augmentation | None = None,
 ) -> Runner:
     """Load a model for inference.
 
@@ -58,13 +62,14 @@ def open_runner(
             ONNX file brings with it.
         threads: of the back-end; None for its own default.
         accept_rejected: open an artefact that the accuracy gate rejected, with a warning, instead of refusing it.
+        augmentation: views, scales and windows that are asked for each image; None for one plain look.
 
     Returns:
         A runner, to be closed or used in a `with` block.
 
     Raises:
         UnknownNameError, ModelFileError, SpecMismatchError: no such model, or one that cannot be used.
-        UsageError: this back-end does not run this kind of file.
+        UsageError: this back-end does not run this kind of file; a window that the network does not take.
         MissingExtraError: the back-end is not installed.
         EngineIncompatibleError: an engine of another machine; the message holds the command that builds it again.
         EnvironmentFault: an engine, and no GPU.
@@ -97,7 +102,7 @@ def open_runner(
     if runner.spec.research_only and str(path) not in _said:
         _said.add(str(path))
         warnings.warn(f"{path.stem} is {runner.spec.licence}; see its model card", ResearchOnlyWarning, stacklevel=2)
-    return runner
+    return augmented(runner, augmentation)
 
 
 def _automatic(path: Path) -> str:

@@ -15,6 +15,7 @@ from roadedge.latency.profile import Profile, profile_of
 from roadedge.latency.report import write_report
 from roadedge.latency.verdict import Verdict, gpu_processes_of, judge
 from roadedge.metrics.pixel import PixelScores, score
+from roadedge.runners.augmentation import Augmentation
 from roadedge.stream.inputs import SourceOptions
 from roadedge.stream.pipeline import Pipeline, Run
 from roadedge.stream.plan import Plan
@@ -43,6 +44,7 @@ class InferOptions:
     accept_rejected: bool = False
     send: tuple[str, ...] = ()
     profile: bool = True
+    augmentation: Augmentation | None = None
 
 
 @dataclass(frozen=True, slots=True)

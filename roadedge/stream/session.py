@@ -69,7 +69,14 @@ def infer(options: InferOptions, tell: Tell = lambda text: None, clock: Clock | 
         sinks = open_sinks(options, source, folder, clock, tell)
         began_ns = clock.now_ns()
         runner = stack.enter_context(
-            open_runner(options.model, options.backend, options.precision, options.threads, options.accept_rejected)
+            open_runner(
+                options.model,
+                options.backend,
+                options.precision,
+                options.threads,
+                options.accept_rejected,
+                options.augmentation,
+            )
         )
         load_ms = (clock.now_ns() - began_ns) / 1e6
         check_second(options, runner.spec)

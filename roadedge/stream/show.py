@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TextIO
 
 from roadedge.latency.table import facts, latency_table, verdict_lines
+from roadedge.runners.augmentation import cost_line
 from roadedge.stream.outcome import SEMI_SYNTHETIC, InferResult
 
 NOTICES = 5  # that are printed; metrics.json has all
@@ -23,6 +24,9 @@ def print_result(result: InferResult, file: TextIO) -> None:
 def result_lines(result: InferResult) -> list[str]:
     """What stands below the table."""
     lines = [*facts(result.profile), *verdict_lines(result.verdict)]
+    views = cost_line(result.metrics["runner"])
+    if views is not None:
+        lines.append(views)
     scores, run = result.scores, result.run
     if scores is not None:
         lines.append(
