@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -21,6 +22,7 @@ from roadedge.atomic import write_json
 from roadedge.errors import RoadEdgeError
 
 LONGEST = 400  # characters of a sentence in the results
+LOOK_S = 0.25  # between two looks at the memory of a process
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,13 +41,16 @@ def sentence(error: BaseException) -> str:
     return text if len(text) <= LONGEST else text[: LONGEST - 2] + " …"
 
 
-def run_child(command: Sequence[str], task: Mapping[str, Any], limit_s: float) -> Outcome:
+def run_child(
+    command: Sequence[str], task: Mapping[str, Any], limit_s: float, memory_mib: float | None = None
+) -> Outcome:
     """Run `command TASK OUT`, two JSON files, and read what it wrote.
 
     Args:
         command: of a program that calls `answer` with its last two arguments.
         task: what it is to do, as JSON values.
         limit_s: after this it is killed, with all that it started.
+        memory_mib: so it is where its process holds more than this, on systems that tell.
     """
     began = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="roadedge-stage-") as name:
@@ -60,10 +65,12 @@ def run_child(command: Sequence[str], task: Mapping[str, Any], limit_s: float) -
                 start_new_session=True,
             )
             try:
-                status = process.wait(max(limit_s, 0.0))
-            except subprocess.TimeoutExpired:
+                status = _watched(process, max(limit_s, 0.0), memory_mib)
+            except (subprocess.TimeoutExpired, MemoryError) as stopped:
                 _kill(process)
-                return Outcome(None, f"stopped after {limit_s:.0f} s, its share of the time", time.monotonic() - began)
+                late = f"stopped after {limit_s:.0f} s, its share of the time"
+                why = str(stopped) if isinstance(stopped, MemoryError) else late
+                return Outcome(None, why, time.monotonic() - began)
             except BaseException:
                 _kill(process)
                 raise
@@ -87,6 +94,31 @@ def answer(kinds: Mapping[str, Callable[..., dict[str, Any]]], given: str, out: 
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(0)  # libraries of CUDA may fail while they are unloaded, and the result is written
+
+
+def _watched(process: subprocess.Popen[bytes], limit_s: float, memory_mib: float | None) -> int:
+    """The exit status of a process; raises TimeoutExpired or MemoryError where it goes beyond its share."""
+    if memory_mib is None:
+        return process.wait(limit_s)
+    end = time.monotonic() + limit_s
+    while True:
+        try:
+            return process.wait(max(0.0, min(LOOK_S, end - time.monotonic())))
+        except subprocess.TimeoutExpired:
+            if time.monotonic() >= end:
+                raise
+        if (held := _held_mib(process.pid)) > memory_mib:
+            raise MemoryError(f"stopped at {held:.0f} MiB, its share of the memory is {memory_mib:.0f} MiB")
+
+
+def _held_mib(process: int) -> float:
+    """Memory that a process holds; zero where the system does not tell."""
+    try:
+        status = Path(f"/proc/{process}/status").read_text()
+    except OSError:
+        return 0.0
+    found = re.search(r"^VmRSS:\s+(\d+) kB$", status, re.MULTILINE)
+    return 0.0 if found is None else int(found[1]) / 1024
 
 
 def _kill(process: subprocess.Popen[bytes]) -> None:

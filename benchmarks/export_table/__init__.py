@@ -1,0 +1,1 @@
+"""What `benchmarks/exports.py` is made of."""

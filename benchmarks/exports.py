@@ -1,0 +1,124 @@
+"""The export table: network × {ONNX, FP16, INT8}, built or the reason, differences, TensorRT-RTX, and milliseconds.
+
+    python benchmarks/exports.py [--only a,b] [--resume]            # builds, an hour or two; may run beside other work
+    python benchmarks/exports.py --time [--only a,b] [--resume]     # times what was built; alone on a quiet machine
+    python benchmarks/exports.py --report                           # writes the table of what is known
+
+Each stage of a network (export, quantization, engines, times) is a process with a limit of time and of memory: one that
+crashes, hangs or grows is a reason in its cells, and the rest goes on. What was found lies cell by cell in the working
+folder; --resume goes on from there, and without it everything asked for is made anew. The table is written after each
+network to exports-<date>.json and .md. Exit codes: 0 done, 2 wrong options, 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+from benchmarks.export_table.networks import TIMED, in_order  # noqa: E402
+from benchmarks.export_table.report import collect, document, markdown  # noqa: E402
+from benchmarks.export_table.stages import FLOATS, PRECISIONS, QUANTIZED, cell_file  # noqa: E402
+from benchmarks.export_table.timing import LEAST, MOST  # noqa: E402
+from benchmarks.nvidia.child import answer, run_child  # noqa: E402
+from roadedge.atomic import write_json, write_text  # noqa: E402
+from roadedge.environment import environment  # noqa: E402
+
+STAGES = {"export": FLOATS, "quantize": QUANTIZED, "engines": tuple(f"rtx-{p}" for p in PRECISIONS), "time": ("time",)}
+
+
+def _kinds() -> dict[str, Any]:
+    """What a stage's process can be asked for; imported there alone."""
+    from benchmarks.export_table.stages import engines, export_floats, quantize
+    from benchmarks.export_table.timing import measure
+
+    return {"export": export_floats, "quantize": quantize, "engines": engines, "time": measure}
+
+
+def parse(arguments: list[str] | None = None) -> argparse.Namespace:
+    """The options, checked."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--only", help="networks, with commas between; default all, for --time the smallest and the "
+                        "published ones of each family")  # fmt: skip
+    parser.add_argument("--time", action="store_true", help="measure milliseconds of what was built")
+    parser.add_argument("--report", action="store_true", help="write the table of what is known and stop")
+    parser.add_argument("--resume", action="store_true", help="keep what the working folder knows already")
+    parser.add_argument("--side", type=int, default=512, help="pixels of the sides of the graphs")
+    parser.add_argument("--threads", type=int, default=2, help="of each back-end, when it is timed")
+    parser.add_argument("--limit-s", type=float, default=1800.0, help="seconds of one stage of one network")
+    parser.add_argument("--memory-mib", type=float, default=6000.0, help="of one stage of one network")
+    parser.add_argument("--work", type=Path, default=ROOT / "runs" / "exports", help="folder of files and cells")
+    parser.add_argument("-o", "--output", type=Path, default=ROOT / "benchmarks" / "results", help="of the table")
+    given = parser.parse_args(arguments)
+    known = in_order()
+    default = [name for name in known if name in TIMED] if given.time else known
+    given.networks = given.only.split(",") if given.only else default
+    unknown = sorted(set(given.networks) - set(known))
+    if unknown:
+        parser.error(f"no such network: {', '.join(unknown)}; choose from {', '.join(known)}")
+    return given
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Build or time, network after network, and write the table."""
+    given = parse(arguments)
+    given.work.mkdir(parents=True, exist_ok=True)
+    began = time.monotonic()
+    try:
+        if not given.report:
+            for place, name in enumerate(given.networks, 1):
+                for stage in ("time",) if given.time else ("export", "quantize", "engines"):
+                    _stage(stage, name, given)
+                minutes = (time.monotonic() - began) / 60
+                _say(f"[{place}/{len(given.networks)}] {name}: {minutes:.1f} min so far")
+                _write(given)
+    except KeyboardInterrupt:
+        _write(given)
+        _say("interrupted; go on with --resume")
+        return 130
+    stem = _write(given)
+    _say(f"Results saved to {stem}.json and {stem}.md")
+    return 0
+
+
+def _stage(stage: str, name: str, given: argparse.Namespace) -> None:
+    """Run one stage of one network, unless its cells are there and may stay; cells that it left out get the reason."""
+    cells = [cell_file(given.work, name, column) for column in STAGES[stage]]
+    if given.resume and all(cell.is_file() for cell in cells):
+        return
+    for cell in cells:
+        cell.unlink(missing_ok=True)
+    task: dict[str, Any] = {"kind": stage, "network": name, "work": str(given.work.resolve()), "side": given.side}
+    if stage == "time":
+        task["threads"] = given.threads
+    done = run_child([sys.executable, __file__, "--stage"], task, given.limit_s, given.memory_mib)
+    if done.result is None:
+        _say(f"  {name}, {stage}: {done.why}")
+    for cell in cells:
+        if not cell.is_file():
+            write_json(cell, {"built": False, "why": done.why or "nothing was found"} if stage != "time" else {})
+
+
+def _write(given: argparse.Namespace) -> Path:
+    settings = {"side": given.side, "threads": given.threads, "calls": f"{LEAST} to {MOST}"}
+    found = document(collect(given.work, in_order()), settings, environment())
+    stem: Path = given.output / f"exports-{datetime.datetime.now(datetime.timezone.utc):%Y-%m-%d}"
+    write_json(stem.with_suffix(".json"), found)
+    write_text(stem.with_suffix(".md"), markdown(found))
+    return stem
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    if sys.argv[1:2] == ["--stage"]:
+        answer(_kinds(), sys.argv[2], sys.argv[3])
+    sys.exit(main())
