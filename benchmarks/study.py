@@ -2,10 +2,12 @@
 
 python benchmarks/study.py DATA                    # trains what is left, scores what is new; DATA holds the sets
 python benchmarks/study.py DATA --only roadedge-s  # one of them
-python benchmarks/study.py DATA --steps 5 -o /tmp/trial --no-score
+python benchmarks/study.py DATA --score-only       # what is trained already, and the page
+python benchmarks/study.py DATA --steps 5 -o /tmp/trial --results /tmp/trial/results --docs /tmp/trial/docs
 
-Each network is trained by the recipe `training/study.toml` with its own name and inputs, and nothing else changed. Killed
-at any moment, the same command goes on from the newest state. Its trained networks stay in `runs/study/`.
+Each network is trained by the recipe `training/study.toml` with its own name and inputs, and nothing else changed.
+Killed at any moment, the same command goes on from the newest state. The trained networks stay in `runs/study/`; scores
+go to `benchmarks/results/study/`, the page and its pictures to `docs/`.
 """
 
 from __future__ import annotations
@@ -20,10 +22,16 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from roadedge.training.recipe import Recipe, override, read_recipe
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))  # this folder's other files are found from the root
 
-HERE = Path(__file__).resolve().parent
-RECIPE = HERE.parent / "training" / "study.toml"
+from benchmarks.study_page import write_page  # noqa: E402
+from benchmarks.study_scores import CHECKPOINT, read_run, score_run  # noqa: E402
+from roadedge.atomic import write_json  # noqa: E402
+from roadedge.spec import sha256_of  # noqa: E402
+from roadedge.training.recipe import Recipe, override, read_recipe  # noqa: E402
+
+RECIPE = ROOT / "training" / "study.toml"
 SETS = ("tianjin", "epfl", "sandiego")
 BOTH = ("image", "trajectory")
 DONE = "metrics.json"  # the last file that training writes
@@ -50,21 +58,32 @@ CONTENDERS = (
 
 
 def main() -> None:
-    """Parse, train what is left."""
+    """Parse, train what is left, score what is new, write the page."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("data", type=Path, help=f"folder that holds {', '.join(SETS)}")
     parser.add_argument("-o", "--output", type=Path, default=Path("runs/study"), help="where the runs lie")
+    parser.add_argument("--results", type=Path, default=ROOT / "benchmarks" / "results" / "study", help="of the JSON")
+    parser.add_argument("--docs", type=Path, default=ROOT / "docs", help="folder of study.md and images/")
     parser.add_argument("--only", action="append", choices=[c.name for c in CONTENDERS], help="may be repeated")
     parser.add_argument("--steps", type=int, help="fewer than the recipe's, for a trial")
+    parser.add_argument("--score-only", action="store_true", help="train nothing")
     parser.add_argument("--no-score", action="store_true", help="train only")
     arguments = parser.parse_args()
     recipe = override(read_recipe(RECIPE), steps=arguments.steps)
     folders = [(arguments.data / name).resolve() for name in SETS]
+    asked = [one for one in CONTENDERS if not arguments.only or one.name in arguments.only]
     arguments.output.mkdir(parents=True, exist_ok=True)
-    with alone(arguments.output / ".lock"):
-        for contender in CONTENDERS:
-            if not arguments.only or contender.name in arguments.only:
+    if not arguments.score_only:
+        with alone(arguments.output / ".lock"):
+            for contender in asked:
                 train_one(recipe_for(contender, recipe), folders, arguments.output / contender.name)
+    if not arguments.no_score:
+        for contender in asked:
+            score_one(contender, arguments.output / contender.name, arguments.data, arguments.results)
+        runs = [read_run(path) for path in sorted(arguments.results.glob("*.json"))]
+        if not runs:
+            sys.exit("nothing is trained to the end yet, so there is nothing to score; leave --score-only out")
+        print(write_page(runs, arguments.docs).resolve())
 
 
 def recipe_for(contender: Contender, recipe: Recipe) -> Recipe:
@@ -90,6 +109,21 @@ def train_one(recipe: Recipe, folders: list[Path], folder: Path) -> None:
             say(f"{recipe.name}: step {step} of {steps}, loss {loss:.3f}, {time.monotonic() - began:.0f} s")
 
     train(recipe, folders, folder, resume=resume, report=say, on_step=on_step)
+
+
+def score_one(contender: Contender, folder: Path, data: Path, results: Path) -> None:
+    """Score a run that has ended, unless this very checkpoint was scored before."""
+    if not (folder / DONE).exists():
+        say(f"{contender.name}: not trained to the end, so not scored")
+        return
+    path = results / f"{contender.name}.json"
+    if path.exists() and read_run(path)["checkpoint"]["sha256"] == sha256_of(folder / CHECKPOINT):
+        say(f"{contender.name}: scored already, see {path}")
+        return
+    run = score_run(contender.name, folder, data)
+    write_json(path, run)
+    clear = run["conditions"]["clear"]["pooled"]["G_IoU"]
+    say(f"{contender.name}: G_IoU {100 * clear:.2f} on clear samples, see {path}")
 
 
 @contextlib.contextmanager
