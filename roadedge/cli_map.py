@@ -2,10 +2,82 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Annotated
+
 import typer
+
+from roadedge.terminal import print_json, say
+
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout and nothing else.")]
+Quiet = Annotated[bool, typer.Option("-q", "--quiet", help="No progress.")]
+Verbose = Annotated[bool, typer.Option("-v", "--verbose", help="Show the traceback of an error.")]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace what is at -o.")]
 
 points_app = typer.Typer(name="points", help="Points at scale: sort them by place once, read any tile of them at once.")
 data_app = typer.Typer(name="data", help="Data sets out of scenes and vectors of one's own.")
+
+
+@points_app.command("ingest")
+def points_ingest(
+    files: Annotated[list[Path], typer.Argument(help="CSV, Parquet, GPX, NMEA (.gz too), or folders of them.")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="The store: NAME.parquet.")],
+    crs: Annotated[str | None, typer.Option(help="CRS of columns x, y, such as EPSG:32616.")] = None,
+    datum: Annotated[str, typer.Option(help="Of longitude and latitude: wgs84, gcj02 or bd09.")] = "wgs84",
+    column: Annotated[
+        list[str] | None, typer.Option(help="FIELD=NAME: x, y, lon, lat, t, vid, speed or heading; repeat it.")
+    ] = None,
+    header: Annotated[str | None, typer.Option(help="Names of the columns of a table without a header.")] = None,
+    file_format: Annotated[str | None, typer.Option("--format", help="csv, parquet, gpx or nmea, of any name.")] = None,
+    trip_per_file: Annotated[bool, typer.Option("--trip-per-file", help="Each file is one trip.")] = False,
+    swap_xy: Annotated[bool, typer.Option("--swap-xy", help="The two coordinates are in the other order.")] = False,
+    speed_unit: Annotated[str, typer.Option(help="Of the files: ms, kmh, mph or knots.")] = "ms",
+    time_unit: Annotated[str, typer.Option(help="Of times that are numbers: s, ms or us.")] = "s",
+    box: Annotated[str | None, typer.Option(help="x0,y0,x1,y1 in the store's CRS: leave out what is beyond.")] = None,
+    max_gap: Annotated[float, typer.Option(help="Longest step, s, that speed and heading are derived from.")] = 60.0,
+    tile: Annotated[float | None, typer.Option(help="Side of the tiles to sort by, in the unit of the CRS.")] = None,
+    rows_in_memory: Annotated[int, typer.Option(help="Rows sorted at a time; memory goes with it.")] = 2_000_000,
+    overwrite: Overwrite = False,
+    as_json: Json = False,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
+) -> None:
+    """Sort files of points by place into one store, in bounded memory; bad rows are counted by reason."""
+    from roadedge.trajectory.ingest.options import IngestOptions, parse_box, parse_columns
+    from roadedge.trajectory.ingest.run import ingest
+
+    options = IngestOptions(
+        crs, datum, parse_columns(column or []), tuple(header.split(",")) if header else (), file_format,
+        trip_per_file, swap_xy, speed_unit, time_unit, parse_box(box), max_gap, tile, rows_in_memory,
+    )  # fmt: skip
+    info = ingest(files, output, options, overwrite, None if quiet else say)
+    points_info(output, None, as_json) if not as_json else print_json({"path": str(output.resolve()), **info})
+    say(f"Results saved to {output.resolve()}")
+    say(f"Next: roadedge points info {output} --picture points.png")
+
+
+@points_app.command("info")
+def points_info(
+    store: Annotated[Path, typer.Argument(help="A store that `roadedge points ingest` made.")],
+    picture: Annotated[Path | None, typer.Option(help="Also draw where the points lie: NAME.png.")] = None,
+    as_json: Json = False,
+    verbose: Verbose = False,
+) -> None:
+    """Say what a store of points holds, where and when, and what was left out of it."""
+    from roadedge.trajectory.point_store import PointStore
+    from roadedge.trajectory.store_report import describe, described_lines, write_picture
+
+    with PointStore.open(store) as opened:
+        facts = describe(opened)
+        if picture is not None:
+            write_picture(opened, picture)
+            facts["picture"] = str(picture.resolve())
+    if as_json:
+        print_json(facts)
+        return
+    print("\n".join(described_lines(facts)))
+    if picture is not None:
+        say(f"Results saved to {picture.resolve()}")
 
 
 def add_to(app: typer.Typer) -> None:

@@ -1,0 +1,1 @@
+"""Files of points of any size → one store, in bounded memory."""
