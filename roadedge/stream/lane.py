@@ -41,6 +41,12 @@ class Lane(Generic[Item]):
             self._overwritten(pushed_out)
         return True
 
+    def wait(self) -> None:
+        """Return when there is something to take, or never will be."""
+        with self._signal:
+            while not self._items and not self._ended:
+                self._clock.wait(self._signal)
+
     def take(self) -> Item | None:
         """The next item; None where no more will come."""
         with self._signal:

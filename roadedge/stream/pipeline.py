@@ -344,7 +344,7 @@ class Pipeline:
     def _stage(self, name: str, step: Callable[[Work], None], lane: Lane[Work], after: Lane[Work] | None) -> None:
         """The thread of a stage."""
         try:
-            while (work := lane.take()) is not None:
+            while (work := self._next(name, lane)) is not None:
                 now_ns = self._clock.now_ns()
                 if self._max_age_ns is not None and now_ns - work.captured_ns > self._max_age_ns:
                     self._drop(work, f"max-age:{name}")
@@ -360,7 +360,7 @@ class Pipeline:
                     self._record(work)
                     continue
                 work.queued_ns = self._clock.now_ns()
-                self._hand_on(name, work, after)
+                after.put(work)
         except BaseException as error:
             self._abort(error)
         finally:
@@ -369,14 +369,18 @@ class Pipeline:
             else:
                 self._end()
 
-    def _hand_on(self, name: str, work: Work, after: Lane[Work]) -> None:
-        if self._turn is None or name != "infer":
-            after.put(work)
-            return
-        infer_ms = work.timer.stage_ms["infer"]
-        self._turn.begin(work.index)
-        if after.put(work):
-            self._turn.give(work.index, infer_ms)
+    def _next(self, name: str, lane: Lane[Work]) -> Work | None:
+        """What the stage does next, taken when it is its turn."""
+        turn = self._turn
+        if turn is not None and name == "heatmap":
+            lane.wait()  # the turn is waited for with a frame at hand, which a newer one may replace meanwhile
+            turn.wait_for_rest()
+        elif turn is not None and name == "infer":
+            turn.rest()
+        work = lane.take()
+        if turn is not None and work is not None and name == "infer":
+            turn.work(work.index)
+        return work
 
     def _end(self) -> None:
         with self._signal:
@@ -443,6 +447,8 @@ class Pipeline:
 
     def _land(self, index: int, record: FrameRecord) -> bool:
         """The frame's way is over; False where the run is over too."""
+        if self._turn is not None:
+            self._turn.landed(index)
         with self._lock:
             if self._over:
                 return False

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections import Counter
 from collections.abc import Callable
 from itertools import pairwise
 
@@ -485,3 +486,14 @@ def test_the_network_does_not_wait_for_sinks_that_take_long() -> None:
     spans = Spans(40.0, 35.0, turns=True)  # a disk, not a processor
     assert spans.waits[0] == 20.0  # half the network's time, before anybody knew
     assert set(spans.waits[2:]) == {0.0}
+
+
+def test_on_shared_processors_no_points_are_drawn_for_frames_that_the_network_will_not_see() -> None:
+    causes = {}
+    for turns in (False, True):
+        clock = HandClock()
+        source, runner = FakeSource(clock, 80, 100.0), FakeRunner(clock, (40.0,))
+        run = Pipeline(source, runner, [Kept(clock, 5.0)], Plan("latest"), clock, turns=turns).go()
+        causes[turns] = Counter(r.dropped_by for r in run.records if r.dropped_by)
+    assert set(causes[False]) == {"latest:infer"}
+    assert causes[True]["latest:heatmap"] > 2 * causes[True]["latest:infer"]  # one in two rests brings a newer frame
