@@ -154,7 +154,8 @@ def _judged(
     count = int(offsets[-1])
     links = coo_array((np.ones(len(first), np.int8), (first, second)), shape=(count, count))
     number_of, group = connected_components(links, directed=False)
-    weight = np.bincount(group, np.concatenate([band.weight for band in bands]), minlength=number_of)
+    weights = np.concatenate([band.weight for band in bands])
+    weight = np.bincount(group, weights, minlength=number_of).astype(np.float64)
     border = np.zeros(number_of, np.bool_)
     border[group[np.concatenate([band.at_border for band in bands])]] = True
     chosen = judge(weight, border)[group]

@@ -81,6 +81,24 @@ class TracingGrid:
         place = self.to_raster(cells)
         return place if self.crs == self.raster_crs else converted(place, self.raster_crs, self.crs)
 
+    def to_cells(self, metres: ArrayLike) -> NDArray[np.float64]:
+        """(N, 2) metres of `crs` → corner coordinates of cells."""
+        xy = np.asarray(metres, np.float64)
+        place = xy if self.crs == self.raster_crs else converted(xy, self.crs, self.raster_crs)
+        x0, dx, rx, y0, ry, dy = self.transform
+        pixels = (place - [x0, y0]) @ np.linalg.inv(np.array([[dx, ry], [rx, dy]]))
+        return np.asarray(pixels / [self.sx, self.sy])
+
+    def mean_along(self, line: NDArray[np.float64]) -> float:
+        """Mean probability in [0, 1] along a straight line of two ends in metres of `crs`, one cell after another."""
+        first, last = self.to_cells(line[[0, -1]])
+        steps = math.ceil(float(np.linalg.norm(last - first))) + 1
+        columns, rows = np.floor(np.linspace(first, last, steps)).astype(np.int64).T
+        rows, columns = rows.clip(0, self.size[0] - 1), columns.clip(0, self.size[1] - 1)
+        top = int(rows.min())
+        cells, _ = self.read(top, int(rows.max()) + 1)
+        return float(cells[rows - top, columns].mean(dtype=np.float64) / 255)
+
     def read(self, start: int, stop: int) -> tuple[NDArray[np.uint8], int]:
         """Rows `start` to `stop` of cells: (h, W) mean probability of pixels with data, 0 where most have none.
 

@@ -38,7 +38,7 @@ class RoadTable:
         """(E,) columns by name; unknown are NaN in floating ones and masked in whole ones (`numpy.ma`)."""
         graph, traffic = self.graph, self.traffic
         count = len(graph.u)
-        unknown = np.ma.masked_all(count, np.int32)
+        unknown = np.ma.MaskedArray(np.zeros(count, np.int32), np.ones(count, np.bool_))
         speed = graph.speed_kmh
         with np.errstate(invalid="ignore", divide="ignore"):
             travel = graph.length / (speed / KMH)

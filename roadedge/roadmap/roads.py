@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from roadedge.errors import DataError, UnknownNameError, UsageError
 from roadedge.roadgraph.graph import RoadGraph, measure
 from roadedge.roadgraph.trace import TraceOptions
+from roadedge.roadmap.gaps import GapOptions, close_gaps
 from roadedge.roadmap.grid import TracingGrid
 from roadedge.roadmap.road_files import FORMATS, write_roads_file
 from roadedge.roadmap.road_table import RoadTable, tidy
@@ -30,12 +31,14 @@ _EVERY_S = 5.0  # between two lines of progress
 class RoadsOptions:
     """How roads are made of a probability raster.
 
-    `formats` are those of FORMATS. What is traced are cells of at most `cell_m` metres, the mean of whole pixels.
+    `formats` are those of FORMATS. What is traced are cells of at most `cell_m` metres, the mean of whole pixels. With
+    `gaps`, gaps that trips vouch for are closed; that needs points.
     """
 
     formats: tuple[str, ...] = ("gpkg",)
     trace: TraceOptions = field(default_factory=TraceOptions)
     traffic: TrafficOptions = field(default_factory=TrafficOptions)
+    gaps: GapOptions | None = None
     cell_m: float = 1.0
     workers: int = 2
 
@@ -64,6 +67,8 @@ class RoadsResult:
     cells: tuple[int, int]
     cell_m: float
     dropped: dict[str, int]
+    gaps: int
+    bridged: int
     blank_cells: int
     strips: int
     points: int | None
@@ -101,6 +106,8 @@ def vectorize(
     raster: Path, files: dict[str, Path], options: RoadsOptions, points: PointStore | None, tell: Tell
 ) -> RoadsResult:
     """As `write_roads`, of any probability raster into `files` by format."""
+    if options.gaps is not None and points is None:
+        raise UsageError("gaps are closed by trips that vouch for them; give --points, or leave --close-gaps out")
     clock = _Clock(tell)
     grid = TracingGrid.of(raster, options.cell_m)
     blank: list[int] = []
@@ -113,9 +120,13 @@ def vectorize(
     scratch = next(iter(files.values())).parent
     traced = trace_in_strips(read, grid.size, options.trace, grid.gsd_m, scratch, options.workers, tell=clock.step)
     graph, dropped = tidy(placed(traced.graph, grid))
-    bridged = np.zeros(len(graph.u), np.bool_)
+    bridged, candidates = np.zeros(len(graph.u), np.bool_), 0
     clock.done("placed")
     traffic = None
+    if points is not None and options.gaps is not None:
+        closed = close_gaps(graph, points, options.gaps, grid, options.workers, clock.step)
+        graph, bridged, candidates = closed.graph, closed.bridged, closed.candidates
+        clock.done("gaps")
     if points is not None:
         traffic = traffic_of(graph, points, options.traffic, options.workers, clock.step)
         clock.done("points")
@@ -123,7 +134,7 @@ def vectorize(
     for kind, path in files.items():
         write_roads_file(kind, path, table)
     clock.done("written")
-    return _result(files, table, grid, traced, dropped, sum(blank), traffic, clock.seconds, options)
+    return _result(files, table, grid, traced, dropped, candidates, sum(blank), traffic, clock.seconds, options)
 
 
 def placed(graph: RoadGraph, grid: TracingGrid) -> RoadGraph:
@@ -146,6 +157,7 @@ def _result(
     grid: TracingGrid,
     traced: Traced,
     dropped: dict[str, int],
+    candidates: int,
     blank: int,
     traffic: Traffic | None,
     seconds: dict[str, float],
@@ -162,6 +174,8 @@ def _result(
         grid.size,
         round(grid.gsd_m, 4),
         dropped,
+        candidates,
+        int(table.bridged.sum()),
         blank,
         traced.strips,
         None if traffic is None else traffic.points,

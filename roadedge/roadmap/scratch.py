@@ -44,7 +44,7 @@ class Scratch:
 
     def write(self, row: int, pixels: NDArray[np.uint8]) -> None:
         """Write (h, W) from `row` on; raises OutputError on a full disk."""
-        left, at = memoryview(np.ascontiguousarray(pixels)).cast("B"), row * self.size[1]
+        left, at = memoryview(np.ascontiguousarray(pixels).data).cast("B"), row * self.size[1]
         try:
             while left:
                 done = os.pwrite(self._file.fileno(), left, at)
@@ -68,7 +68,7 @@ class Scratch:
 
     def _read(self, at: int, count: int) -> NDArray[np.uint8]:
         content = np.zeros(count, np.uint8)  # what was never written is 0
-        view, done = memoryview(content), 0
+        view, done = memoryview(content.data), 0
         while done < count and (got := os.preadv(self._file.fileno(), [view[done:]], at + done)):
             done += got
         return content

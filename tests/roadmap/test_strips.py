@@ -24,10 +24,16 @@ PLAIN = TraceOptions(least_length_m=0)
 def stripped(
     road: Mask | NDArray[np.uint8], rows: int, margin: int = 96, options: TraceOptions = PLAIN, gsd_m: float = 1.0
 ) -> Traced:
-    pixels = road.astype(np.uint8) * 255 if road.dtype == np.bool_ else road
+    pixels = (np.where(road, 255, 0) if road.dtype == np.bool_ else road).astype(np.uint8)
     with tempfile.TemporaryDirectory() as folder:
         return trace_in_strips(
-            lambda start, stop: pixels[start:stop], pixels.shape, options, gsd_m, Path(folder), rows=rows, margin=margin
+            lambda start, stop: pixels[start:stop],
+            (pixels.shape[0], pixels.shape[1]),
+            options,
+            gsd_m,
+            Path(folder),
+            rows=rows,
+            margin=margin,
         )
 
 
