@@ -80,8 +80,62 @@ def points_info(
         say(f"Results saved to {picture.resolve()}")
 
 
+def vectorize(
+    source: Annotated[Path, typer.Argument(help="A folder of `roadedge map`, or a probability raster with a CRS.")],
+    output: Annotated[
+        Path | None,
+        typer.Option("-o", "--output", help="A folder or a .gpkg, .parquet or .geojson; default beside."),
+    ] = None,
+    formats: Annotated[str, typer.Option("--format", help="gpkg, parquet, geojson, with commas.")] = "gpkg",
+    points: Annotated[
+        Path | None, typer.Option(help="A store of `roadedge points ingest`: trips, speed and one-way of each road.")
+    ] = None,
+    threshold: Annotated[float, typer.Option(help="Probability from which on a pixel is road.")] = 0.5,
+    low_threshold: Annotated[
+        float | None, typer.Option(help="The same, of what hangs together with road; default 0.7 of --threshold.")
+    ] = None,
+    cell: Annotated[float, typer.Option(help="Metres of the cells that are traced, at most.")] = 1.0,
+    spur: Annotated[float, typer.Option(help="Dead ends that reach less metres beyond their road go.")] = 6.0,
+    least_length: Annotated[float, typer.Option(help="Roads that hang together and are shorter go, metres.")] = 20.0,
+    simplify: Annotated[float, typer.Option(help="Metres that a line may leave the skeleton.")] = 1.0,
+    close_gaps: Annotated[
+        float | None, typer.Option(help="Close gaps of so many metres that trips vouch for; needs --points.")
+    ] = None,
+    gap_trips: Annotated[int, typer.Option(help="Trips that must pass both ends of a gap.")] = 3,
+    gap_reach: Annotated[float, typer.Option(help="Metres within which a trip passes an end.")] = 10.0,
+    snap: Annotated[float, typer.Option(help="Metres beyond half its width at which a point follows a road.")] = 8.0,
+    oneway_trips: Annotated[int, typer.Option(help="Trips without which no road is said to be one-way or not.")] = 10,
+    workers: Annotated[int, typer.Option(help="Threads.")] = 2,
+    overwrite: Overwrite = False,
+    as_json: Json = False,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
+) -> None:
+    """Trace roads in a probability raster of any size: a GeoPackage for QGIS, with widths, speeds and directions."""
+    from roadedge.roadgraph.trace import TraceOptions
+    from roadedge.roadmap.gaps import GapOptions
+    from roadedge.roadmap.road_order import make_roads, parse_formats, summary_lines
+    from roadedge.roadmap.roads import RoadsOptions
+    from roadedge.roadmap.traffic import TrafficOptions
+
+    low = 0.7 * threshold if low_threshold is None else low_threshold
+    traced = TraceOptions(threshold, low, spur_m=spur, least_length_m=least_length, simplify_m=simplify)
+    gaps = None if close_gaps is None else GapOptions(close_gaps, gap_trips, gap_reach)
+    traffic = TrafficOptions(snap, oneway_trips=oneway_trips)
+    options = RoadsOptions(parse_formats(formats), traced, traffic, gaps, cell, workers)
+    result = make_roads(source, output, options, points, overwrite, (lambda line: None) if quiet else say)
+    if as_json:
+        print_json(result.to_dict())
+    else:
+        print("\n".join(summary_lines(result)))
+    say(f"Results saved to {', '.join(str(path) for path in result.files.values())}")
+    if source.is_dir() and output is None:
+        say(f"Next: roadedge view {source}")
+
+
 def add_to(app: typer.Typer) -> None:
     """Give `app` the commands of maps."""
     for group in (points_app, data_app):
         if group.registered_commands:
             app.add_typer(group, no_args_is_help=True)
+    app.command("vectorize")(vectorize)
