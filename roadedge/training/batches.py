@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,7 +23,7 @@ from roadedge.data.city import City
 from roadedge.data.folder import Entry, FolderDataset, LabelledSample, hold_out, read_entry, second_of
 from roadedge.data.road_labels import LABELS, Wanted, label_key, moved_roads
 from roadedge.data.traced_roads import roads_of
-from roadedge.errors import DataError
+from roadedge.errors import DataError, UsageError
 from roadedge.preprocess import Feeds, preprocess
 from roadedge.roadgraph import RoadGraph
 from roadedge.sample import Sample
@@ -171,7 +171,7 @@ def make_batch(
     spec: ModelSpec,
     pools: list[Pool],
     step: int,
-    samples: range | None = None,
+    samples: Sequence[int] | None = None,
     wanted: Wanted = (),
     stream: int = TRAINING,
 ) -> Batch:
@@ -207,13 +207,30 @@ def make_batch(
     return Batch(feeds, np.stack([mask for _, mask in drawn]), stacked)
 
 
+def share_of(recipe: Recipe, rank: int, count: int) -> list[int]:
+    """The numbers in a batch of the samples that one of `count` processes takes: its share of each part in turn.
+
+    Raises:
+        UsageError: the batch does not divide.
+    """
+    whole = recipe.batch // recipe.accumulate
+    side, rest = divmod(whole, count)
+    if rest:
+        what = "batch" if recipe.accumulate == 1 else f"part (of {recipe.accumulate}) of a batch"
+        raise UsageError(
+            f"a {what} of {whole} samples does not divide into {count} processes; --batch is that of all processes "
+            f"together, such as {recipe.accumulate * count * max(1, side)}"
+        )
+    return [part * whole + rank * side + i for part in range(recipe.accumulate) for i in range(side)]
+
+
 def prefetched(
     recipe: Recipe,
     spec: ModelSpec,
     pools: list[Pool],
     start: int,
     stop: int,
-    samples: range | None = None,
+    samples: Sequence[int] | None = None,
     wanted: Wanted = (),
 ) -> Iterator[tuple[int, Batch]]:
     """(step, batch) from `start` up to `stop`, made ahead by two threads, in order; arguments as of `make_batch`."""

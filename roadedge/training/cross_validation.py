@@ -6,6 +6,7 @@ import json
 import shutil
 import statistics
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,8 @@ from roadedge.metrics.pixel import global_iou, mean_sample_iou
 from roadedge.models.checkpoint import load_network
 from roadedge.run_folder import open_run_folder
 from roadedge.training.batches import unseen_pool
-from roadedge.training.loop import train
+from roadedge.training.loop import TrainResult, train
+from roadedge.training.processes import Processes, joined
 from roadedge.training.recipe import Recipe, override, read_recipe, to_toml
 from roadedge.training.run import Report
 from roadedge.training.validation import validate
@@ -32,8 +34,11 @@ def cross_validate(
     threads: int | None = None,
     report: Report = print,
     on_step: Callable[[int, int, float], None] = lambda step, steps, loss: None,
+    device: str = "auto",
 ) -> dict[str, Any]:
     """Train and test the recipe's fold, or each fold that is not done yet, and sum up all that are.
+
+    Where torchrun started several processes, they train and test each fold together.
 
     Args:
         recipe: with `folds`, and `fold` where one alone is wanted.
@@ -43,32 +48,51 @@ def cross_validate(
         threads: of torch.
         report: called with lines of text.
         on_step: called after each step with (step, steps, loss), counted over all folds.
+        device: as of `train`.
 
     Returns:
         What stands in `folds.json`: the scores of each fold, their mean and their standard deviation over the folds
         (n - 1; null of one fold alone).
     """
     numbers = [recipe.fold] if recipe.fold else list(range(1, recipe.folds + 1))
-    for nth, number in enumerate(numbers):
-        own, folder = override(recipe, fold=number), output / f"fold-{number}"
-        if (folder / TESTED).exists():
-            report(f"fold {number} is done already")
-            continue
-        began = (folder / "state.pt").exists()
-        if folder.exists() and not began:
-            shutil.rmtree(folder)  # interrupted before its first state was saved
-        report(f"fold {number} of {recipe.folds}")
+    with joined(device) as group:
+        tell = report if group.first else lambda text: None
+        for nth, number in enumerate(numbers):
+            own, folder = override(recipe, fold=number), output / f"fold-{number}"
+            done, began = group.from_first(partial(_looked_at, folder))
+            if done:
+                tell(f"fold {number} is done already")
+                continue
+            tell(f"fold {number} of {recipe.folds}")
 
-        def step_of_all(step: int, steps: int, loss: float, done: int = nth) -> None:
-            on_step(done * steps + step, len(numbers) * steps, loss)
+            def step_of_all(step: int, steps: int, loss: float, done: int = nth) -> None:
+                on_step(done * steps + step, len(numbers) * steps, loss)
 
-        result = train(own, list(folders), folder, None if began else init, began, threads, report, step_of_all)
-        scores = _tested(own, list(folders), result.best)
-        facts = {"checkpoint": f"{folder.name}/{result.best.name}", "best_step": result.best_step}
-        write_json(folder / TESTED, {"fold": number, **scores, **facts, "seconds": round(result.seconds, 1)})
-        report(f"fold {number}: G_IoU {100 * scores['g_iou']:.2f} on {scores['samples']} samples never seen")
-        sum_up(recipe, folders, output)
-    return sum_up(recipe, folders, output)
+            start = None if began else init
+            result = train(own, list(folders), folder, start, began, threads, report, step_of_all, device)
+            scores = _tested(own, list(folders), result.best, group)
+            tell(f"fold {number}: G_IoU {100 * scores['g_iou']:.2f} on {scores['samples']} samples never seen")
+            group.from_first(partial(_keep, recipe, folders, output, number, scores, result))
+        return group.from_first(lambda: sum_up(recipe, folders, output))
+
+
+def _looked_at(folder: Path) -> tuple[bool, bool]:
+    """Whether a fold is done, and whether it was begun; what was interrupted before its first state is gone."""
+    if (folder / TESTED).exists():
+        return True, True
+    began = (folder / "state.pt").exists()
+    if folder.exists() and not began:
+        shutil.rmtree(folder)
+    return False, began
+
+
+def _keep(
+    recipe: Recipe, folders: Sequence[Path], output: Path, number: int, scores: dict[str, Any], result: TrainResult
+) -> None:
+    folder = output / f"fold-{number}"
+    facts = {"checkpoint": f"{folder.name}/{result.best.name}", "best_step": result.best_step}
+    write_json(folder / TESTED, {"fold": number, **scores, **facts, "seconds": round(result.seconds, 1)})
+    sum_up(recipe, folders, output)
 
 
 def open_folds(recipe: Recipe, folders: Sequence[Path], output: Path | None, overwrite: bool, resume: bool) -> Path:
@@ -118,8 +142,8 @@ def sum_up(recipe: Recipe, folders: Sequence[Path], output: Path) -> dict[str, A
     return {**found, "folder": str(output)}
 
 
-def _tested(recipe: Recipe, folders: list[Path], checkpoint: Path) -> dict[str, Any]:
-    network, _ = load_network(checkpoint)
-    pool = unseen_pool(recipe, folders)
-    counts = validate(network, pool)
+def _tested(recipe: Recipe, folders: list[Path], checkpoint: Path, group: Processes) -> dict[str, Any]:
+    network = group.from_first(lambda: load_network(checkpoint)[0]).to(group.device)
+    pool = group.agreed(lambda: unseen_pool(recipe, folders))
+    counts = validate(network, pool, group)
     return {"samples": len(pool), "g_iou": global_iou(counts), "a_iou": mean_sample_iou(counts)}

@@ -23,7 +23,7 @@ from roadedge.models.placement import scale_of
 from roadedge.models.quantized import Quantization, QuantizedNet
 from roadedge.preprocess import Feeds
 from roadedge.spec import ModelSpec
-from roadedge.training.losses import IGNORED
+from roadedge.training.losses import IGNORED, Across, alone, totals
 from roadedge.training.recipe import QatSpec, Recipe, recipe_of_text
 
 START = "start.pt"  # in the run folder: the float network that fine-tuning started from
@@ -89,19 +89,21 @@ def observe(network: QuantizedNet, batches: Iterable[Feeds], method: str) -> Non
         point.set(torch.tensor(scale_of(chosen.range_of(histograms[number]))))
 
 
-def distance(logits: Tensor, teacher: Tensor, target: Tensor) -> Tensor:
+def distance(logits: Tensor, teacher: Tensor, target: Tensor, across: Across = alone) -> Tensor:
     """How far the probabilities are from the teacher's: binary Kullback-Leibler divergence, ignored pixels left out.
 
     Args:
         logits: (N, 1, H, W).
         teacher: (N, 1, H, W) logits.
         target: (N, H, W) uint8, of which 128 is ignored.
+        across: sums over the processes that share the batch, see `losses`.
     """
     known = (target != IGNORED).unsqueeze(1)
     said = torch.sigmoid(teacher.float())
     cross = nn.functional.binary_cross_entropy_with_logits(logits.float(), said, reduction="none")
     own = nn.functional.binary_cross_entropy_with_logits(teacher.float(), said, reduction="none")
-    return ((cross - own) * known).sum() / known.sum().clamp(min=1)
+    apart, pixels = totals(across, ((cross - own) * known).sum(), known.sum())
+    return apart / pixels.clamp(min=1)
 
 
 def fine_tuned_spec(before: ModelSpec, recipe: Recipe, added: Sequence[str] = ()) -> ModelSpec:

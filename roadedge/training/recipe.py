@@ -77,7 +77,8 @@ class Recipe:
     inputs: tuple[str, ...] = ("image", "trajectory")
     gsd_m: float = 0.46
     steps: int = 4000
-    batch: int = 8
+    batch: int = 8  # samples of one update, over all processes
+    accumulate: int = 1  # parts that a batch is taken in, one after the other, where memory does not hold it
     crop: int = 256
     optimiser: str = "adamw"  # adam, adamw, or sgd with a momentum of 0.9
     schedule: str = "cosine"  # after the warm-up: cosine to 1 %, linear to 0, steps (x 0.1 at `drops`), or constant
@@ -109,11 +110,13 @@ class Recipe:
     qat: QatSpec = field(default_factory=QatSpec)
 
     def __post_init__(self) -> None:
-        for name in ("steps", "batch", "crop", "evaluate_every", "save_every"):
+        for name in ("steps", "batch", "accumulate", "crop", "evaluate_every", "save_every"):
             if getattr(self, name) < 1:
                 raise RecipeError(f"{name} must be at least 1, got {getattr(self, name)}")
         if self.crop % 32:
             raise RecipeError(f"crop must be a multiple of 32, got {self.crop}")
+        if self.batch % self.accumulate:
+            raise RecipeError(f"a batch of {self.batch} does not divide into {self.accumulate} parts (accumulate)")
         if self.optimiser not in ("adam", "adamw", "sgd"):
             raise RecipeError(f"optimiser must be adam, adamw or sgd, got {self.optimiser!r}")
         if self.schedule not in ("cosine", "linear", "steps", "constant"):

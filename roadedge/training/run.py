@@ -18,6 +18,7 @@ from roadedge.models.blocks import RoadNet
 from roadedge.models.checkpoint import initialise, load_network, read_archive, write_archive
 from roadedge.spec import ModelSpec
 from roadedge.training.batches import DRAWING
+from roadedge.training.processes import Processes
 from roadedge.training.recipe import Recipe, recipe_of_text, to_toml
 
 Report = Callable[[str], None]
@@ -27,12 +28,15 @@ SCALE_PACE = 100  # a step of a learned scale against one of a weight: a fifth o
 class Run:
     """All that changes during training; `state` and `restore` are its two ends on disk."""
 
-    def __init__(self, recipe: Recipe, spec: ModelSpec, network: RoadNet | None = None) -> None:
-        """Start with `network`, by default a fresh one of the recipe's kind."""
+    def __init__(
+        self, recipe: Recipe, spec: ModelSpec, network: RoadNet | None = None, device: torch.device | None = None
+    ) -> None:
+        """Start with `network`, by default a fresh one of the recipe's kind, on `device`, by default the CPU."""
         torch.manual_seed(recipe.seed)
+        device = torch.device("cpu") if device is None else device
         self.recipe = recipe
         network = create_model(recipe.model, spec) if network is None else network
-        self.network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.network = network.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.average = copy.deepcopy(self.network).eval().requires_grad_(False)
         scales = [p for name, p in self.network.named_parameters() if name.endswith(".exponent")]
         rest = [p for p in self.network.parameters() if not any(p is one for one in scales)]
@@ -55,15 +59,15 @@ class Run:
         self.average.load_state_dict(self.network.state_dict())
         return lines
 
-    def state(self) -> dict[str, Any]:
-        """All that continuing needs, as tensors and plain values."""
+    def state(self, processes: int = 1) -> dict[str, Any]:
+        """All that continuing needs, as tensors and plain values; how many processes took it says what equals what."""
         return {
             "recipe": to_toml(self.recipe),
             "step": self.step,
             "best_step": self.best_step,
             "best_g_iou": self.best_g_iou,
             "seconds": self.seconds,
-            "sampler": {"drawing": DRAWING, "seed": self.recipe.seed, "next_step": self.step},
+            "sampler": {"drawing": DRAWING, "seed": self.recipe.seed, "next_step": self.step, "processes": processes},
             "network": self.network.state_dict(),
             "average": self.average.state_dict(),
             "optimiser": self.optimiser.state_dict(),
@@ -85,34 +89,53 @@ def _optimiser(recipe: Recipe, groups: list[dict[str, Any]]) -> torch.optim.Opti
     return kind(groups, lr=recipe.lr, fused=True)
 
 
-def start_run(run: Run, folders: list[Path], output: Path, init: Path | None, resume: bool, report: Report) -> None:
-    """Make or reopen the run folder; load the weights to start from.
+def start_run(
+    run: Run, folders: list[Path], output: Path, init: Path | None, resume: bool, report: Report, group: Processes
+) -> None:
+    """Make or reopen the run folder; load the weights to start from. Rank 0 reads and writes, all have what it read.
 
     Raises:
         UsageError: the folder holds something, or nothing to resume.
         SpecMismatchError: the run to resume was made by another recipe.
     """
-    state = output / "state.pt"
     if resume:
-        if not state.exists():
-            raise UsageError(f"there is no run to resume in {output}: {state.name} is missing; leave --resume out")
-        content = read_archive(state)
-        if recipe_of_text(content["recipe"]) != run.recipe:
-            raise SpecMismatchError(
-                f"{output} was trained by another recipe than this one; resume it with its recipe.toml"
-            )
+        content = group.from_first(lambda: _read_state(run, output))
         run.restore(content)
         report(f"resumed {output} at step {run.step}")
-        if content.get("sampler", {}).get("drawing") != DRAWING:
+        sampler = content.get("sampler", {})
+        if sampler.get("drawing") != DRAWING:
             report(
                 "its batches were drawn by another version of roadedge; from here on they are drawn as this one does"
             )
+        elif sampler["processes"] != group.count:
+            report(
+                f"it was saved by {sampler['processes']} processes, these are {group.count}: the batches stay the "
+                "same, the weights are equal up to rounding and not to the bit"
+            )
         return
+    group.from_first(lambda: _start_folder(run, folders, output, init, report, group))
+    for module in (run.network, run.average):
+        group.equalise(module)
+
+
+def _read_state(run: Run, output: Path) -> dict[str, Any]:
+    state = output / "state.pt"
+    if not state.exists():
+        raise UsageError(f"there is no run to resume in {output}: {state.name} is missing; leave --resume out")
+    content = read_archive(state)
+    if recipe_of_text(content["recipe"]) != run.recipe:
+        raise SpecMismatchError(f"{output} was trained by another recipe than this one; resume it with its recipe.toml")
+    return content
+
+
+def _start_folder(
+    run: Run, folders: list[Path], output: Path, init: Path | None, report: Report, group: Processes
+) -> None:
     if output.is_dir() and any(output.iterdir()):
         raise UsageError(f"{output} is not empty; choose another -o/--output, --resume it, or pass --overwrite")
     write_text(output / "recipe.toml", to_toml(run.recipe))
     write_json(output / "data.json", {"folders": [str(path) for path in folders]})
-    write_json(output / "env.json", environment())
+    write_json(output / "env.json", {**environment(), "training": group.facts()})
     if run.start is not None:
         write_bytes(output / "start.pt", run.start.read_bytes())
         report(f"fine-tuning {run.start}, quantized")
@@ -122,9 +145,9 @@ def start_run(run: Run, folders: list[Path], output: Path, init: Path | None, re
         report(f"started from {init}: {len(lines)} weights did not match" + "".join(f"\n  {line}" for line in lines))
 
 
-def save_state(run: Run, output: Path) -> None:
+def save_state(run: Run, output: Path, processes: int = 1) -> None:
     """Write what `--resume` reads, whole or not at all."""
-    write_archive(output / "state.pt", run.state())
+    write_archive(output / "state.pt", run.state(processes))
 
 
 def provenance(run: Run, folders: list[Path], scores: dict[str, float]) -> dict[str, Any]:

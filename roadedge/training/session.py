@@ -11,7 +11,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from roadedge.errors import (
     DataError,
@@ -25,7 +25,11 @@ from roadedge.models import MODELS
 from roadedge.resources import recipe_path
 from roadedge.run_folder import newest_run, open_run_folder
 from roadedge.spec import ModelSpec
+from roadedge.training.launch import is_follower
 from roadedge.training.recipe import Recipe, override, read_recipe, to_toml
+
+if TYPE_CHECKING:
+    from roadedge.training.processes import Processes
 
 HOW = "pip install 'roadedge[train]'"
 
@@ -104,53 +108,84 @@ class Session:
         stored = json.loads((folder / "data.json").read_text())["folders"]
         return cls(read_recipe(folder / "recipe.toml"), tuple(data) or tuple(map(Path, stored)), folder, True)
 
+    @property
+    def follows(self) -> bool:
+        """Whether this is a process of torchrun's that leaves speaking to the first one."""
+        return is_follower()
+
     def toml(self) -> str:
         """The recipe as it will be run."""
         return to_toml(self.recipe)
 
-    def run(self, threads: int | None, report: Callable[[str], None], progress: bool) -> dict[str, Any]:
-        """Train; returns the result as JSON values."""
+    def run(
+        self, threads: int | None, report: Callable[[str], None], progress: bool, device: str = "auto"
+    ) -> dict[str, Any]:
+        """Train; returns the result as JSON values, on each process where torchrun started several."""
         try:
-            from roadedge.training.loop import train
+            from roadedge.training.processes import joined, one_voice
         except ImportError as error:
             raise MissingExtraError("torch", "train", "training") from error
-        init = None
-        if self.init is not None:
-            from roadedge.weights import find_checkpoint
+        with joined(device) as group, one_voice(group):
+            tell = report if group.first else lambda text: None
+            return self._run(group, threads, tell, progress and group.first, device)
 
-            init = find_checkpoint(self.init).resolve()
+    def _run(
+        self, group: Processes, threads: int | None, report: Callable[[str], None], progress: bool, device: str
+    ) -> dict[str, Any]:
+        from roadedge.training.loop import train
+
+        init = group.from_first(self._init)
         data = [path.resolve() for path in self.folders]
-        if self.recipe.folds and not (self.resume and self.recipe.fold):  # else one fold alone is gone on with
-            return self._cross_validated(data, init, threads, report, progress)
-        if self.resume and self.output is not None:
-            folder = self.output.resolve()
-        else:
-            needed = data if init is None else [*data, init]
-            folder = open_run_folder("train", self.recipe.name, self.output, self.overwrite, needed)
         absent = [name for name in ("matplotlib", "tensorboard") if importlib.util.find_spec(name) is None]
+        if self.recipe.folds and not (self.resume and self.recipe.fold):  # else one fold alone is gone on with
+            return self._cross_validated(group, data, init, threads, report, progress, device)
+        folder = group.from_first(lambda: self._folder(data, init))
         if absent:
             report(f"pictures or TensorBoard's log are left out: they need {' and '.join(absent)}, {HOW}")
         bar = Bar(self.recipe.steps, enabled=progress and sys.stderr.isatty())
         try:
             with bar:
-                result = train(self.recipe, data, folder, init, self.resume, threads, report, bar.step)
+                result = train(self.recipe, data, folder, init, self.resume, threads, report, bar.step, device)
         except BaseException:
-            if not any(folder.glob("*.pt")) and not (folder / "nonfinite.npz").exists():
+            nothing = not any(folder.glob("*.pt")) and not (folder / "nonfinite.npz").exists()
+            if group.first and nothing:
                 shutil.rmtree(folder, ignore_errors=True)  # nothing was learnt: leave no empty run behind
             raise
         return {key: str(v) if isinstance(v, Path) else v for key, v in dataclasses.asdict(result).items()}
 
+    def _init(self) -> Path | None:
+        """The checkpoint to start from."""
+        if self.init is None:
+            return None
+        from roadedge.weights import find_checkpoint
+
+        return find_checkpoint(self.init).resolve()
+
+    def _folder(self, data: list[Path], init: Path | None) -> Path:
+        """The run folder, empty or to resume."""
+        if self.resume and self.output is not None:
+            return self.output.resolve()
+        needed = data if init is None else [*data, init]
+        return open_run_folder("train", self.recipe.name, self.output, self.overwrite, needed)
+
     def _cross_validated(
-        self, data: list[Path], init: Path | None, threads: int | None, report: Callable[[str], None], progress: bool
+        self,
+        group: Processes,
+        data: list[Path],
+        init: Path | None,
+        threads: int | None,
+        report: Callable[[str], None],
+        progress: bool,
+        device: str,
     ) -> dict[str, Any]:
         from roadedge.training.cross_validation import cross_validate, open_folds
 
         if not data:
             raise UsageError("--folds divides the places of a data set; give one, the built-in city has no end")
-        folder = open_folds(self.recipe, data, self.output, self.overwrite, self.resume)
+        folder = group.from_first(lambda: open_folds(self.recipe, data, self.output, self.overwrite, self.resume))
         count = 1 if self.recipe.fold else self.recipe.folds
         with Bar(count * self.recipe.steps, enabled=progress and sys.stderr.isatty()) as bar:
-            return cross_validate(self.recipe, data, folder, init, threads, report, bar.step)
+            return cross_validate(self.recipe, data, folder, init, threads, report, bar.step, device)
 
 
 class Bar:

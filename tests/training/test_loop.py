@@ -21,9 +21,11 @@ from roadedge.models.checkpoint import load_network, read_archive, write_archive
 from roadedge.sample import Sample
 from roadedge.spec import ModelSpec
 from roadedge.training.batches import DRAWING, OBSERVING, make_batch, training_pools
-from roadedge.training.loop import density_per_mpx, rate, train, update_average
+from roadedge.training.loop import train
+from roadedge.training.preparation import density_per_mpx
 from roadedge.training.recipe import Recipe, override, to_toml
 from roadedge.training.run import Run
+from roadedge.training.step import rate, update_average
 from tests.training.conftest import make_folder
 
 TINY = Recipe(
@@ -236,7 +238,7 @@ def test_ctrl_c_is_heard_between_two_steps_and_the_run_goes_on_from_there(folder
     assert "interrupted after step 3" in lines[-1]
     assert read_archive(tmp_path / "run" / "state.pt")["step"] == 3
     state = read_archive(tmp_path / "run" / "state.pt")
-    assert state["sampler"] == {"drawing": DRAWING, "seed": 0, "next_step": 3}
+    assert state["sampler"] == {"drawing": DRAWING, "seed": 0, "next_step": 3, "processes": 1}
     resumed = train(TINY, [folder], tmp_path / "run", resume=True, threads=1, report=lines.append)
     assert not any("another version" in line for line in lines)
     straight = train(TINY, [folder], tmp_path / "straight", threads=1, report=quiet)
