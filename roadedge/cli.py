@@ -351,16 +351,29 @@ def score_roads(
 @app.command()
 def models(
     count: Annotated[bool, typer.Option("--count", help="Count the costs afresh with torch.")] = False,
+    check: Annotated[
+        bool,
+        typer.Option("--check", help="Count afresh and compare with the published networks; exit 8 if one differs."),
+    ] = False,
     as_json: Json = False,
     verbose: Verbose = False,
 ) -> None:
-    """List the networks: paper, inputs, parameters, multiply-adds, licence."""
+    """List the networks: paper, inputs, parameters, multiply-adds, licence, and what was reached here."""
     from roadedge.models.catalogue import listed, print_table
+    from roadedge.models.specified import check_all, model_documents
     from roadedge.weights import names
 
+    if check:
+        checked = check_all(say)
+        if as_json:
+            print_json(checked.to_dict())
+        else:
+            checked.print_table()
+        checked.check()
+        return
     entries = listed(count)
     if as_json:
-        print_json([entry.to_dict() for entry in entries])
+        print_json(model_documents(entries))
     else:
         print_table(entries)
         say(f"weights at hand: {', '.join(names()) or 'none'}")

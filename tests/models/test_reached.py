@@ -1,0 +1,66 @@
+"""What was reached is what the committed results say."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from benchmarks.models_page import BEGIN, END, PAGE, collect, network_of, table
+from roadedge.models import MODELS
+from roadedge.models.catalogue import CATALOGUE
+from roadedge.models.reached import best, reached
+
+RESULTS = Path(__file__).parent.parent.parent / "benchmarks" / "results"
+
+
+def test_each_score_is_that_of_its_file() -> None:
+    collected = {(one.source, one.weights, one.inputs): one for one in collect(RESULTS)}
+    assert reached()
+    assert [one for one in reached() if collected.get((one.source, one.weights, one.inputs)) != one] == []
+
+
+def test_scores_are_percent_and_those_with_points_are_semi_synthetic() -> None:
+    for one in reached():
+        assert one.network in MODELS
+        assert 1 < one.g_iou < 100
+        assert one.interval is None or one.interval[0] <= one.g_iou <= one.interval[1]
+        assert (one.label == "semi-synthetic") == ("trajectory" in one.inputs)
+
+
+def test_the_best_is_of_measured_imagery_and_absent_where_nothing_was_measured() -> None:
+    found = best("roadedge-s")
+    assert found is not None
+    assert (found.weights, found.data) == ("roadedge-s-research", ("tianjin", "epfl"))
+    assert best("cmmpnet-spp4") is None
+
+
+def test_weights_are_called_after_their_network() -> None:
+    assert network_of("roadedge-s-research") == "roadedge-s"
+    assert network_of("cmipnet-slim-tried") == "cmipnet-slim"
+    with pytest.raises(SystemExit, match="called after no network"):
+        network_of("best")
+
+
+def test_a_run_of_the_study_is_collected(tmp_path: Path) -> None:
+    clear: dict[str, Any] = {"pooled": {"G_IoU": 0.5, "G_IoU_interval_95": [0.4, 0.6]}, "sets": {"tianjin": {}}}
+    run = {"kind": "study run", "name": "early-fusion", "model": "dlinknet34-slim", "inputs": ["image", "trajectory"],
+           "semi_synthetic": True, "conditions": {"clear": clear}}  # fmt: skip
+    (tmp_path / "study").mkdir()
+    (tmp_path / "study" / "early-fusion.json").write_text(json.dumps(run))
+    (one,) = collect(tmp_path)
+    assert (one.network, one.weights, one.g_iou, one.interval) == (
+        "dlinknet34-slim",
+        "study-early-fusion",
+        50.0,
+        (40, 60),
+    )
+    assert one.source == "study/early-fusion.json"
+
+
+def test_the_page_shows_the_list_as_it_is() -> None:
+    written = PAGE.read_text(encoding="utf-8").partition(BEGIN)[2].partition(END)[0].strip()
+    assert written == table(list(reached()))
+    assert [name for name in CATALOGUE if f"`{name}`" not in written] == []
