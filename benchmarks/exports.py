@@ -4,10 +4,10 @@
     python benchmarks/exports.py --time [--only a,b] [--resume]     # times what was built; alone on a quiet machine
     python benchmarks/exports.py --report                           # writes the table of what is known
 
-Each stage of a network (export, quantization, engines, times) is a process with a limit of time and of memory: one that
-crashes, hangs or grows is a reason in its cells, and the rest goes on. What was found lies cell by cell in the working
-folder; --resume goes on from there, and without it everything asked for is made anew. The table is written after each
-network to exports-<date>.json and .md. Exit codes: 0 done, 2 wrong options, 130 interrupted.
+A process works through the networks under limits of time and memory for each: where it crashes, hangs or grows, that is
+the reason in the cells of that network, and another process goes on with the rest. What was found lies cell by cell in
+the working folder; --resume goes on from there, and without it everything asked for is made anew. The table is written
+after each network to exports-<date>.json and .md. Exit codes: 0 done, 2 wrong options, 130 interrupted.
 """
 
 from __future__ import annotations
@@ -16,29 +16,22 @@ import argparse
 import datetime
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from benchmarks.export_table.networks import TIMED, in_order  # noqa: E402
 from benchmarks.export_table.report import collect, document, markdown  # noqa: E402
-from benchmarks.export_table.stages import FLOATS, PRECISIONS, QUANTIZED, cell_file  # noqa: E402
+from benchmarks.export_table.stages import PRECISIONS, cell_file  # noqa: E402
 from benchmarks.export_table.timing import LEAST, MOST  # noqa: E402
-from benchmarks.nvidia.child import answer, run_child  # noqa: E402
+from benchmarks.export_table.worker import Limits, obey, work_through  # noqa: E402
 from roadedge.atomic import write_json, write_text  # noqa: E402
 from roadedge.environment import environment  # noqa: E402
 
-STAGES = {"export": FLOATS, "quantize": QUANTIZED, "engines": tuple(f"rtx-{p}" for p in PRECISIONS), "time": ("time",)}
-
-
-def _kinds() -> dict[str, Any]:
-    """What a stage's process can be asked for; imported there alone."""
-    from benchmarks.export_table.stages import engines, export_floats, quantize
-    from benchmarks.export_table.timing import measure
-
-    return {"export": export_floats, "quantize": quantize, "engines": engines, "time": measure}
+BUILT = (*PRECISIONS, *(f"rtx-{precision}" for precision in PRECISIONS))  # columns of cells
 
 
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
@@ -51,8 +44,8 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--resume", action="store_true", help="keep what the working folder knows already")
     parser.add_argument("--side", type=int, default=512, help="pixels of the sides of the graphs")
     parser.add_argument("--threads", type=int, default=2, help="of each back-end, when it is timed")
-    parser.add_argument("--limit-s", type=float, default=1800.0, help="seconds of one stage of one network")
-    parser.add_argument("--memory-mib", type=float, default=6000.0, help="of one stage of one network")
+    parser.add_argument("--limit-s", type=float, default=1800.0, help="seconds of one network")
+    parser.add_argument("--memory-mib", type=float, default=6000.0, help="of the process that is at a network")
     parser.add_argument("--work", type=Path, default=ROOT / "runs" / "exports", help="folder of files and cells")
     parser.add_argument("-o", "--output", type=Path, default=ROOT / "benchmarks" / "results", help="of the table")
     given = parser.parse_args(arguments)
@@ -69,15 +62,9 @@ def main(arguments: list[str] | None = None) -> int:
     """Build or time, network after network, and write the table."""
     given = parse(arguments)
     given.work.mkdir(parents=True, exist_ok=True)
-    began = time.monotonic()
     try:
         if not given.report:
-            for place, name in enumerate(given.networks, 1):
-                for stage in ("time",) if given.time else ("export", "quantize", "engines"):
-                    _stage(stage, name, given)
-                minutes = (time.monotonic() - began) / 60
-                _say(f"[{place}/{len(given.networks)}] {name}: {minutes:.1f} min so far")
-                _write(given)
+            _work(given)
     except KeyboardInterrupt:
         _write(given)
         _say("interrupted; go on with --resume")
@@ -87,22 +74,44 @@ def main(arguments: list[str] | None = None) -> int:
     return 0
 
 
-def _stage(stage: str, name: str, given: argparse.Namespace) -> None:
-    """Run one stage of one network, unless its cells are there and may stay; cells that it left out get the reason."""
-    cells = [cell_file(given.work, name, column) for column in STAGES[stage]]
-    if given.resume and all(cell.is_file() for cell in cells):
-        return
-    for cell in cells:
-        cell.unlink(missing_ok=True)
-    task: dict[str, Any] = {"kind": stage, "network": name, "work": str(given.work.resolve()), "side": given.side}
-    if stage == "time":
+def _work(given: argparse.Namespace) -> None:
+    """Do what is left to do, and write the table behind each network."""
+    columns = ("time",) if given.time else BUILT
+    wanted = [n for n in given.networks if not (given.resume and all(c.is_file() for c in _cells(given, n, columns)))]
+    for name in wanted:
+        for cell in _cells(given, name, columns):
+            cell.unlink(missing_ok=True)
+    began = time.monotonic()
+    count = 0
+
+    def ended(name: str, why: str) -> None:
+        nonlocal count
+        count += 1
+        for cell in _cells(given, name, columns):
+            if not cell.is_file():
+                write_json(cell, {"why": why} if given.time else {"built": False, "why": why or "nothing was found"})
+        minutes = (time.monotonic() - began) / 60
+        _say(f"[{count}/{len(wanted)}] {name}: {why or 'done'}; {minutes:.1f} min so far")
+        _write(given)
+
+    task: dict[str, Any] = {"work": str(given.work.resolve()), "side": given.side}
+    if given.time:
         task["threads"] = given.threads
-    done = run_child([sys.executable, __file__, "--stage"], task, given.limit_s, given.memory_mib)
-    if done.result is None:
-        _say(f"  {name}, {stage}: {done.why}")
-    for cell in cells:
-        if not cell.is_file():
-            write_json(cell, {"built": False, "why": done.why or "nothing was found"} if stage != "time" else {})
+    stage = "--timing" if given.time else "--building"
+    limits = Limits(given.limit_s, given.memory_mib)
+    work_through([sys.executable, __file__, stage], wanted, task, limits, ended)
+
+
+def _cells(given: argparse.Namespace, name: str, columns: Sequence[str]) -> list[Path]:
+    return [cell_file(given.work, name, column) for column in columns]
+
+
+def _worker(stage: str, task: str) -> NoReturn:
+    """In the process that does the work; what it needs is imported there alone."""
+    from benchmarks.export_table.stages import engines, export_floats, quantize
+    from benchmarks.export_table.timing import measure
+
+    obey((measure,) if stage == "--timing" else (export_floats, quantize, engines), task)
 
 
 def _write(given: argparse.Namespace) -> Path:
@@ -119,6 +128,6 @@ def _say(text: str) -> None:
 
 
 if __name__ == "__main__":
-    if sys.argv[1:2] == ["--stage"]:
-        answer(_kinds(), sys.argv[2], sys.argv[3])
+    if sys.argv[1:2] in (["--building"], ["--timing"]):
+        _worker(sys.argv[1], sys.argv[2])
     sys.exit(main())

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 from pathlib import Path
 
-from roadedge.export.parity import FRESH, first_corner, parity_samples
+from roadedge.export.parity import FRESH, ParitySamples, first_corner, parity_samples
 from roadedge.models import MODELS, create_model
 from roadedge.models.blocks import RoadNet
 from roadedge.models.catalogue import CATALOGUE
@@ -61,7 +62,7 @@ def fresh(name: str) -> RoadNet:
         nn.init.uniform_(norm.weight, 0.6, 1.2)
         nn.init.normal_(norm.bias, 0, 0.1)
         norm.train().momentum = 1.0
-    sample = first_corner(parity_samples(network.spec, count=1), BORN).pairs[0][0]
+    sample = first_corner(window(), BORN).pairs[0][0]
     feeds = {key: torch.from_numpy(value) for key, value in preprocess(sample, network.spec).items()}
     with torch.no_grad():
         network(feeds)
@@ -70,6 +71,12 @@ def fresh(name: str) -> RoadNet:
         assert norm.running_var is not None
         norm.running_var.clamp_(min=float(norm.running_var.mean()) / 4)  # a few values may agree by chance
     return network
+
+
+@functools.cache
+def window() -> ParitySamples:
+    """One window of the built-in city, the same for all networks: each takes what its inputs are."""
+    return parity_samples(ModelSpec("roadedge-s"), count=1)
 
 
 def _gmac(name: str) -> float:

@@ -94,6 +94,8 @@ def _line(row: dict[str, Any], notes: _Notes) -> str:
     name = row["network"] if row["weights"] == "fresh" else f"{row['network']} ({row['weights']})"
     cells = [name, *(_difference(row["exports"][precision], notes) for precision in PRECISIONS), _taken(row, notes)]
     times = row["ms"] or {}
+    if "why" in times:  # of the whole network
+        times = {column: times for column, *_ in WAYS}
     for column, *_ in WAYS:
         cell = times.get(column)
         if cell is None:
@@ -125,7 +127,7 @@ def _taken(row: dict[str, Any], notes: _Notes) -> str:
 
 
 def _times(row: dict[str, Any]) -> list[dict[str, Any]]:
-    return list((row["ms"] or {}).values())
+    return [cell for cell in (row["ms"] or {}).values() if isinstance(cell, dict)]
 
 
 def _read(work: Path, network: str, column: str) -> dict[str, Any] | None:

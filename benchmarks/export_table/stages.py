@@ -17,7 +17,7 @@ from roadedge.atomic import write_json
 FLOATS = ("fp32", "fp16")
 QUANTIZED = ("int8", "int8-fp16")
 PRECISIONS = (*FLOATS, *QUANTIZED)
-SAMPLES = 4  # windows of the built-in city that ranges are measured on: that it builds and runs, not what INT8 costs
+SAMPLES = 2  # windows of the built-in city that ranges are measured on: that it builds and runs, not what INT8 costs
 CAPABILITY = "8.6"  # that engines are built for
 
 
@@ -31,16 +31,14 @@ def onnx_file(work: Path, network: str, precision: str) -> Path:
     return work / (f"{network}.onnx" if precision == "fp32" else f"{network}.{precision}.onnx")
 
 
-def export_floats(network: str, work: str, side: int) -> dict[str, Any]:
+def export_floats(network: str, work: str, side: int) -> None:
     """FP32 and FP16 as `roadedge export` writes them, with its parity on one window of the built-in city."""
-    from benchmarks.export_table.networks import checkpoint
+    from benchmarks.export_table.networks import checkpoint, window
     from roadedge.export import export_model
-    from roadedge.export.parity import parity_samples
-    from roadedge.models.checkpoint import load_network
 
     folder = Path(work)
     source = checkpoint(network, folder)
-    samples = parity_samples(load_network(source)[0].spec, count=1)
+    samples = window()
     for precision in FLOATS:
 
         def export(precision: str = precision) -> dict[str, Any]:
@@ -51,10 +49,9 @@ def export_floats(network: str, work: str, side: int) -> dict[str, Any]:
         _cell(folder, network, precision, export)
     if source.parent == folder:
         source.unlink()  # hundreds of megabytes, and made again in no time
-    return {}
 
 
-def quantize(network: str, work: str, side: int) -> dict[str, Any]:
+def quantize(network: str, work: str, side: int) -> None:
     """INT8 by post-training quantization, with both remainders; where the FP16 one does not go, without it."""
     from roadedge.calibration.ptq import PtqResult, quantize_onnx
     from roadedge.calibration.samples import draw_list
@@ -67,7 +64,7 @@ def quantize(network: str, work: str, side: int) -> dict[str, Any]:
     if stated is None:
         for precision in QUANTIZED:
             _cell(folder, network, precision, _refusing("there is no FP32 graph to quantize"))
-        return {}
+        return
     samples = draw_list([], stated[0], SAMPLES)
     refused = ""
 
@@ -85,7 +82,7 @@ def quantize(network: str, work: str, side: int) -> dict[str, Any]:
         except Exception as failed:  # whatever it is, it is the reason in the table
             for precision in QUANTIZED:
                 _cell(folder, network, precision, _refusing(sentence(failed)))
-            return {}
+            return
     seconds = time.perf_counter() - began
     for precision, table in zip(QUANTIZED, done.parity, strict=False):
         path = done.files[precision]
@@ -95,10 +92,9 @@ def quantize(network: str, work: str, side: int) -> dict[str, Any]:
     if refused:
         onnx_file(folder, network, "int8-fp16").unlink(missing_ok=True)  # of an earlier run
         _cell(folder, network, "int8-fp16", _refusing(refused))
-    return {}
 
 
-def engines(network: str, work: str, side: int) -> dict[str, Any]:
+def engines(network: str, work: str, side: int) -> None:
     """Which of the files TensorRT for RTX takes: parsed and built for one compute capability, with no GPU."""
     from roadedge.export.build_progress import Progress
     from roadedge.export.engine import load_library
@@ -118,7 +114,6 @@ def engines(network: str, work: str, side: int) -> dict[str, Any]:
             return {**found, "layers": plan.layers_by_precision, "version": str(trt.__version__)}
 
         _cell(folder, network, f"rtx-{precision}", build)
-    return {}
 
 
 def _cell(

@@ -26,7 +26,7 @@ WAYS = (
 LEAST, MOST, ENOUGH_S = 3, 9, 1.5  # timed calls, and seconds after which no further one is begun
 
 
-def measure(network: str, work: str, side: int, threads: int) -> dict[str, Any]:
+def measure(network: str, work: str, side: int, threads: int) -> None:
     """Time every way that has a file; what fails is a sentence, and the next one goes on."""
     folder = Path(work)
     found: dict[str, Any] = {}
@@ -40,7 +40,6 @@ def measure(network: str, work: str, side: int, threads: int) -> dict[str, Any]:
         except Exception as error:  # whatever it is, it is the reason in the table
             found[column] = {"why": sentence(error)}
         write_json(cell_file(folder, network, "time"), found)
-    return {}
 
 
 def _timed(path: Path, backend: str, precision: str | None, side: int, threads: int) -> dict[str, Any]:

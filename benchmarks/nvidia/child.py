@@ -22,7 +22,6 @@ from roadedge.atomic import write_json
 from roadedge.errors import RoadEdgeError
 
 LONGEST = 400  # characters of a sentence in the results
-LOOK_S = 0.25  # between two looks at the memory of a process
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,16 +40,13 @@ def sentence(error: BaseException) -> str:
     return text if len(text) <= LONGEST else text[: LONGEST - 2] + " …"
 
 
-def run_child(
-    command: Sequence[str], task: Mapping[str, Any], limit_s: float, memory_mib: float | None = None
-) -> Outcome:
+def run_child(command: Sequence[str], task: Mapping[str, Any], limit_s: float) -> Outcome:
     """Run `command TASK OUT`, two JSON files, and read what it wrote.
 
     Args:
         command: of a program that calls `answer` with its last two arguments.
         task: what it is to do, as JSON values.
         limit_s: after this it is killed, with all that it started.
-        memory_mib: so it is where its process holds more than this, on systems that tell.
     """
     began = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="roadedge-stage-") as name:
@@ -65,20 +61,18 @@ def run_child(
                 start_new_session=True,
             )
             try:
-                status = _watched(process, max(limit_s, 0.0), memory_mib)
-            except (subprocess.TimeoutExpired, MemoryError) as stopped:
-                _kill(process)
-                late = f"stopped after {limit_s:.0f} s, its share of the time"
-                why = str(stopped) if isinstance(stopped, MemoryError) else late
-                return Outcome(None, why, time.monotonic() - began)
+                status = process.wait(max(limit_s, 0.0))
+            except subprocess.TimeoutExpired:
+                kill(process)
+                return Outcome(None, f"stopped after {limit_s:.0f} s, its share of the time", time.monotonic() - began)
             except BaseException:
-                _kill(process)
+                kill(process)
                 raise
         seconds = time.monotonic() - began
         if status == 0 and out.is_file():
             answered = json.loads(out.read_text())
             return Outcome(answered.get("result"), answered.get("failed", ""), seconds)
-        return Outcome(None, _ended(status, log.read_text(errors="replace")), seconds)
+        return Outcome(None, ended(status, log.read_text(errors="replace")), seconds)
 
 
 def answer(kinds: Mapping[str, Callable[..., dict[str, Any]]], given: str, out: str) -> NoReturn:
@@ -96,22 +90,7 @@ def answer(kinds: Mapping[str, Callable[..., dict[str, Any]]], given: str, out: 
     os._exit(0)  # libraries of CUDA may fail while they are unloaded, and the result is written
 
 
-def _watched(process: subprocess.Popen[bytes], limit_s: float, memory_mib: float | None) -> int:
-    """The exit status of a process; raises TimeoutExpired or MemoryError where it goes beyond its share."""
-    if memory_mib is None:
-        return process.wait(limit_s)
-    end = time.monotonic() + limit_s
-    while True:
-        try:
-            return process.wait(max(0.0, min(LOOK_S, end - time.monotonic())))
-        except subprocess.TimeoutExpired:
-            if time.monotonic() >= end:
-                raise
-        if (held := _held_mib(process.pid)) > memory_mib:
-            raise MemoryError(f"stopped at {held:.0f} MiB, its share of the memory is {memory_mib:.0f} MiB")
-
-
-def _held_mib(process: int) -> float:
+def held_mib(process: int | str = "self") -> float:
     """Memory that a process holds; zero where the system does not tell."""
     try:
         status = Path(f"/proc/{process}/status").read_text()
@@ -121,7 +100,8 @@ def _held_mib(process: int) -> float:
     return 0.0 if found is None else int(found[1]) / 1024
 
 
-def _kill(process: subprocess.Popen[bytes]) -> None:
+def kill(process: subprocess.Popen[bytes]) -> None:
+    """End a process with all that it started, and wait for it."""
     try:
         os.killpg(process.pid, signal.SIGKILL)
     except ProcessLookupError:
@@ -130,7 +110,8 @@ def _kill(process: subprocess.Popen[bytes]) -> None:
         process.wait()
 
 
-def _ended(status: int, log: str) -> str:
+def ended(status: int, log: str) -> str:
+    """How a process ended that left no result, and the last line that it said."""
     lines = [line.strip() for line in log.splitlines() if line.strip()]
     last = f"; the last that it said: {lines[-1][:200]}" if lines else ""
     if status < 0:

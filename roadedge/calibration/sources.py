@@ -96,7 +96,6 @@ class CitySource(Source):
 
     def __init__(self, one: CalibrationSet) -> None:
         self.gsd_m = float(one.root)
-        self._city = functools.lru_cache(CITY_SEEDS)(City)
 
     def ids(self) -> list[str]:
         """As the training draws them."""
@@ -110,12 +109,18 @@ class CitySource(Source):
         if match is None:
             raise DataError(f"{name!r} is no window of the built-in city; draw the calibration list again")
         seed, x, y = map(int, match.groups())
-        tile = self._city(seed, self.gsd_m).window(x, y, CITY_SIDE, CITY_SIDE)
+        tile = _city(seed, self.gsd_m).window(x, y, CITY_SIDE, CITY_SIDE)
         return Sample(tile.image, tile.points, gsd_m=self.gsd_m, id=name)
 
     def parts(self, name: str) -> Iterable[bytes]:
         """Of what draws it, which is known without drawing: a list of 256 windows takes no minute."""
         return (name.encode(), str(self.gsd_m).encode(), _drawn_by())
+
+
+@functools.lru_cache(CITY_SEEDS)
+def _city(seed: int, gsd_m: float) -> City:
+    """Kept from one source to the next: ranges are measured on the windows that the result is then proved on."""
+    return City(seed, gsd_m)
 
 
 @functools.cache
