@@ -133,9 +133,37 @@ def vectorize(
         say(f"Next: roadedge view {source}")
 
 
+def view(
+    folder: Annotated[Path, typer.Argument(help="What `roadedge map` or `roadedge vectorize` wrote.")],
+    output: Annotated[Path | None, typer.Option("-o", "--output", help="The page; default FOLDER/index.html.")] = None,
+    backdrop: Annotated[Path | None, typer.Option(help="A georeferenced picture to draw under everything.")] = None,
+    raster_mb: Annotated[float, typer.Option(help="Most that all rasters take in the page.")] = 24.0,
+    tolerance: Annotated[float, typer.Option(help="Metres that a drawn road may leave the file's.")] = 0.3,
+    open_it: Annotated[bool, typer.Option("--open", help="Show the page in a browser.")] = False,
+    overwrite: Overwrite = False,
+    as_json: Json = False,
+    verbose: Verbose = False,
+) -> None:
+    """Write one HTML page of a map, to be looked at without a network: rasters, roads, what is known of each."""
+    from roadedge.roadmap.page import PageOptions, write_page
+
+    result = write_page(folder, output, PageOptions(backdrop, raster_mb, tolerance, overwrite), say)
+    if as_json:
+        print_json(result.to_dict())
+    else:
+        print(f"{result.edges} roads, {result.length_km:.1f} km, {result.size_bytes / 1e6:.1f} MB")
+    say(f"Results saved to {result.path}")
+    if open_it:
+        import webbrowser
+
+        if not webbrowser.open(result.path.as_uri()):
+            say("no browser answered; open that file in one")
+
+
 def add_to(app: typer.Typer) -> None:
     """Give `app` the commands of maps."""
     for group in (points_app, data_app):
         if group.registered_commands:
             app.add_typer(group, no_args_is_help=True)
+    app.command("view")(view)
     app.command("vectorize")(vectorize)

@@ -1,0 +1,169 @@
+"""Rasters of the page: tiles in levels of halved resolution, from the coarsest to the finest that its size allows."""
+
+from __future__ import annotations
+
+import base64
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from roadedge.errors import DataError, SourceError
+from roadedge.georeference.raster_place import opened_raster, place_of_raster
+from roadedge.roadmap.page_frame import TILE, Frame, pixel_m
+
+STEPS = 32  # of a probability or density in the page; the finest difference that an eye tells on a map
+SPREAD = 7  # grey values from one step to the next, so that a decoder that rounds does no harm
+PHOTO_QUALITY = 72
+PHOTO, GREY = "image/webp", "image/png"  # the latter a third larger than WebP without loss, and written 20 times faster
+_CACHE_BYTES = 64 << 20
+Tell = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Pyramid:
+    """Tiles of a raster: `level/column/row` → a picture of `kind` in base64; missing ones are empty.
+
+    `finest` is the finest level that is there, `gsd_m` how large its pixels are on the ground.
+    """
+
+    kind: str
+    tiles: dict[str, str]
+    finest: int
+    gsd_m: float
+
+    @property
+    def size_bytes(self) -> int:
+        """Of its tiles in the page."""
+        return sum(map(len, self.tiles.values()))
+
+
+def pyramid(
+    path: Path, frame: Frame, most_bytes: int, photo: bool, crs: str | None = None, tell: Tell = print
+) -> Pyramid:
+    """Tiles of a raster on the frame, as fine as fits into `most_bytes`; the coarsest level is always there.
+
+    Args:
+        path: one band of uint8 (probability, density), or a picture of any bands with `photo`.
+        frame: grid of the page.
+        most_bytes: of the tiles as base64.
+        photo: colours with loss; else grey in STEPS steps without, where 0 says that there is nothing.
+        crs: of a raster that does not say its own.
+        tell: called with lines of text.
+
+    Raises:
+        DataError, SourceError: it cannot be read, or is of another kind.
+    """
+    made: dict[str, str] = {}
+    own = _own_level(path, frame, crs)
+    finest, spent, last = frame.levels - 1, 0, 0
+    for level in reversed(range(own, frame.levels)):
+        if last and spent + 2.2 * last > most_bytes:  # a level has at least about so much more than the one above it
+            break
+        tiles: dict[str, str] | None = {}
+        size = 0
+        for key, tile in _level(path, frame, level, photo, crs):
+            size += len(tile)
+            if made and spent + size > most_bytes:
+                tiles = None
+                break
+            assert tiles is not None
+            tiles[key] = tile
+        if tiles is None:
+            break
+        made |= tiles
+        finest, spent, last = level, spent + size, size
+    shown = Pyramid(PHOTO if photo else GREY, made, finest, frame.gsd_m * 2**finest)
+    if finest > own:
+        tell(f"{path.name} is shown at {shown.gsd_m:.3g} m a pixel: finer tiles would not fit into the page's size")
+    return shown
+
+
+def _own_level(path: Path, frame: Frame, crs: str | None) -> int:
+    """The level whose pixels are about those of the file itself: finer ones would show nothing more."""
+    with opened_raster(path) as raster:
+        side_m = pixel_m(place_of_raster(raster, path, crs), frame.crs)
+    return min(frame.levels - 1, max(0, round(math.log2(side_m / frame.gsd_m))))
+
+
+def _level(path: Path, frame: Frame, level: int, photo: bool, crs: str | None) -> Iterator[tuple[str, str]]:
+    import rasterio
+    import rasterio.errors
+    from rasterio.enums import Resampling
+    from rasterio.transform import Affine
+    from rasterio.vrt import WarpedVRT
+
+    height, width = frame.size(level)
+    gsd_m = frame.gsd_m * 2**level
+    with rasterio.Env(GDAL_CACHEMAX=_CACHE_BYTES), opened_raster(path) as raster:
+        stated = place_of_raster(raster, path, crs).crs
+        _check(raster, path, photo)
+        options = {
+            "src_crs": stated,
+            "crs": frame.crs,
+            "transform": Affine(gsd_m, 0, frame.x0, 0, -gsd_m, frame.y1),
+            "width": width,
+            "height": height,
+            "resampling": Resampling.average if level or photo else Resampling.nearest,
+        }
+        if not any("alpha" in str(kind) for kind in raster.colorinterp):
+            options["add_alpha"] = True
+        try:
+            with WarpedVRT(raster, **options) as warped:
+                for row in range(-(-height // TILE)):
+                    for column in range(-(-width // TILE)):
+                        tile = _tile(warped, column, row, photo)
+                        if tile is not None:
+                            yield f"{level}/{column}/{row}", tile
+        except (rasterio.errors.RasterioError, OSError) as error:
+            raise SourceError(f"{path} cannot be read ({error}); was it copied whole?") from error
+
+
+def _check(raster: Any, path: Path, photo: bool) -> None:
+    if not photo and (raster.count != 1 or raster.dtypes[0] != "uint8"):
+        raise DataError(
+            f"{path} has {raster.count} bands of {raster.dtypes[0]}; expected one of uint8, as `roadedge map` writes it"
+        )
+
+
+def _tile(warped: Any, column: int, row: int, photo: bool) -> str | None:
+    """One tile as a picture in base64, None where there is nothing on it."""
+    from rasterio.windows import Window
+
+    width = min(TILE, warped.width - column * TILE)
+    height = min(TILE, warped.height - row * TILE)
+    window = Window(column * TILE, row * TILE, width, height)
+    alpha = warped.read(warped.count, window=window)
+    if not alpha.any():
+        return None
+    if photo:
+        return _photo(warped, window, alpha)
+    value = warped.read(1, window=window)
+    step = np.where(alpha >= 128, np.rint(value * ((STEPS - 1) / 255)) + (value > 0), 0).astype(np.uint8)
+    step = np.minimum(step, STEPS)
+    return _picture(".png", step * np.uint8(SPREAD), []) if step.any() else None
+
+
+def _photo(warped: Any, window: Any, alpha: NDArray[np.uint8]) -> str:
+    import cv2
+
+    bands = [1, 2, 3] if warped.count >= 4 else [1, 1, 1]
+    colours = np.moveaxis(warped.read(bands, window=window), 0, -1)
+    if colours.dtype != np.uint8:
+        raise DataError(f"a backdrop has 8 bits a colour, got {colours.dtype}; convert it with gdal_translate -ot Byte")
+    bgr = np.ascontiguousarray(colours[..., ::-1])
+    quality = [cv2.IMWRITE_WEBP_QUALITY, PHOTO_QUALITY]
+    return _picture(".webp", bgr if (alpha == 255).all() else np.dstack([bgr, alpha]), quality)
+
+
+def _picture(suffix: str, pixels: NDArray[np.uint8], options: list[int]) -> str:
+    """A file in base64."""
+    import cv2
+
+    done, content = cv2.imencode(suffix, pixels, options)
+    assert done, f"OpenCV writes {suffix} in every wheel of it"
+    return base64.b64encode(content.tobytes()).decode()
