@@ -160,8 +160,69 @@ def view(
             say("no browser answered; open that file in one")
 
 
+def map_scene(
+    scene: Annotated[Path, typer.Argument(help="A GeoTIFF, COG or VRT of any CRS and size, or a folder of them.")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="Folder of the map.")],
+    points: Annotated[Path | None, typer.Option(help="A store that `roadedge points ingest` made.")] = None,
+    lidar: Annotated[Path | None, typer.Option(help="A raster of LiDAR, or a folder of them.")] = None,
+    model: Annotated[
+        str | None, typer.Option(help="A carried network or a file; default roadedge-s, in INT8 where OpenVINO is.")
+    ] = None,
+    backend: Annotated[str, typer.Option(help="auto, torch, onnxruntime, openvino or tensorrt.")] = "auto",
+    precision: Annotated[str | None, typer.Option(help="fp32, bf16 or fp16; default the file's own.")] = None,
+    gsd: Annotated[float | None, typer.Option(help="Metres per pixel to feed; default the network's own.")] = None,
+    tile: Annotated[int | None, typer.Option(help="Side of the windows at most, pixels; default 1024.")] = None,
+    overlap: Annotated[int, typer.Option(help="Pixels that neighbouring windows share at least.")] = 64,
+    batch: Annotated[int, typer.Option(help="Windows to a call of the network.")] = 1,
+    executor: Annotated[str, typer.Option(help="serial, threads, processes or ray.")] = "threads",
+    workers: Annotated[int | None, typer.Option(help="How many; default as many as processors.")] = None,
+    threads: Annotated[int | None, typer.Option(help="Of the back-end in each worker.")] = None,
+    ray_address: Annotated[str | None, typer.Option(help="Of a Ray cluster; default one of this machine.")] = None,
+    ray_gpus: Annotated[float, typer.Option(help="GPUs of each Ray worker; 1 keeps one engine loaded on each.")] = 0.0,
+    shard: Annotated[str | None, typer.Option(help="i/n: this run's share of the tiles; the last run joins.")] = None,
+    join: Annotated[bool, typer.Option("--join", help="Compute no tile; join what the shards have made.")] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with a map that was begun.")] = False,
+    overwrite: Overwrite = False,
+    crs: Annotated[str | None, typer.Option(help="Of a scene that does not say its own: EPSG:….")] = None,
+    roads: Annotated[
+        str, typer.Option(help="Vectors to write: gpkg, parquet, geojson, with commas; or none.")
+    ] = "gpkg",
+    threshold: Annotated[float | None, typer.Option(help="Probability from which on roads are traced.")] = None,
+    strict: Annotated[bool, typer.Option("--strict", help="A GSD that was not trained is an error.")] = False,
+    keep_tiles: Annotated[bool, typer.Option("--keep-tiles", help="Do not delete the tiles at the end.")] = False,
+    as_json: Json = False,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
+) -> None:
+    """Map a scene of any size: road probability as a COG, roads as a GeoPackage. Killed runs go on with --resume."""
+    from roadedge.roadmap.make_map import MapOrder, make_map
+    from roadedge.roadmap.settings import MapSettings, Shard, default_model
+    from roadedge.roadmap.show import road_maker, summary
+
+    settings = MapSettings(
+        model or default_model(), backend, precision, gsd, tile, overlap, batch, executor, workers, threads,
+        ray_address, ray_gpus, crs, strict, keep_tiles,
+    )  # fmt: skip
+    share = None if shard is None else Shard.parse(shard)
+    order = MapOrder(scene, output, points, lidar, resume, overwrite, share, join)
+    tell = (lambda line: None) if quiet else say
+    try:
+        result = make_map(order, settings, tell, road_maker(roads, threshold, tell))
+    except KeyboardInterrupt as stop:
+        say(f"interrupted: {stop}" if stop.args else "interrupted")
+        raise typer.Exit(130) from None
+    if as_json:
+        print_json({"folder": str(result.folder), "missing_tiles": result.missing, **result.metrics})
+    else:
+        print("\n".join(summary(result)))
+    say(f"Results saved to {result.folder}")
+    if result.metrics:
+        say(f"Next: roadedge view {output}")
+
+
 def add_to(app: typer.Typer) -> None:
     """Give `app` the commands of maps."""
+    app.command("map")(map_scene)
     for group in (points_app, data_app):
         if group.registered_commands:
             app.add_typer(group, no_args_is_help=True)

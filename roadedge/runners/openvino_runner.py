@@ -6,6 +6,7 @@ silence (f16 becomes bf16): hence both the hint and the layers of the compiled n
 
 from __future__ import annotations
 
+import dataclasses
 import threading
 from collections import Counter
 from collections.abc import Sequence
@@ -49,12 +50,12 @@ class OpenVinoRunner(CheckedRunner):
             raise UsageError(
                 f"OpenVINO's precision is one of {sorted(HINTS)}, got {asked!r}; int8 is a property of the file"
             )
-        core = openvino.Core()
-        model = read_network(core, path)
+        self._core, self._path = openvino.Core(), path
+        model = read_network(self._core, path)
         self._face = face_of(path, _ports(model.inputs), _ports(model.outputs), _metadata(model))
         self.spec, self.provenance = self._face.spec, self._face.provenance
         self.graph_precision = self._face.graph_precision
-        compiled = compile_network(core, model, requested)
+        compiled = compile_network(self._core, model, requested)
         self.precision = _precision(compiled, asked)
         # of an INT8 file a precision asked for is that of the rest
         floating = "+".join(name for name in self.precision.split("+") if name != "int8")
@@ -66,6 +67,30 @@ class OpenVinoRunner(CheckedRunner):
     def face(self) -> Face:
         """How the graph is fed and read."""
         return self._face
+
+    def resize(self, size: tuple[int, int]) -> None:
+        """Compile the network again for images of (H, W), multiples of its stride, whatever the file's own size.
+
+        Raises:
+            UsageError: this graph holds its size in more places than its inputs.
+        """
+        model = read_network(self._core, self._path)
+        sides = {
+            plug.port.name: [self.spec.batch or -1, 3 if plug.modality == "image" else 1, *size]
+            if plug.channels_first
+            else [self.spec.batch or -1, *size, 3 if plug.modality == "image" else 1]
+            for plug in self._face.plugs
+        }
+        try:
+            model.reshape(sides)
+            compiled = compile_network(self._core, model, self.requested)
+            self._request = compiled.create_infer_request()
+        except RuntimeError as error:
+            raise UsageError(
+                f"{self._path.name} cannot be given images of {size[0]} x {size[1]} pixels: its graph is made for "
+                f"{self.spec.size} alone; use that size, or export it with --dynamic"
+            ) from error
+        self.spec = dataclasses.replace(self.spec, size=size)
 
     def _run(self, feeds: Feeds, logits: bool) -> Feeds:
         wanted = self._face.wanted(logits)
@@ -85,6 +110,7 @@ def compile_network(core: Any, model: Any, requested: Requested, **more: Any) ->
     config: dict[str, Any] = {"INFERENCE_PRECISION_HINT": HINTS[asked], "PERFORMANCE_HINT": "LATENCY", **more}
     if requested.threads is not None:
         config["INFERENCE_NUM_THREADS"] = requested.threads
+        config["ENABLE_CPU_PINNING"] = False  # two networks of one thread each would be pinned to the same core
     rewritten(model)
     return core.compile_model(model, "CPU", config)
 

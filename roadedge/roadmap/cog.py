@@ -1,0 +1,76 @@
+"""GeoTIFFs out: a plain one that is written window by window, and the Cloud-Optimised one that is made of it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from roadedge.atomic import replacing
+from roadedge.errors import MissingExtraError, OutputError
+from roadedge.roadmap.survey import MapGrid
+
+BLOCK = 512
+CACHE_BYTES = 96 << 20  # of blocks that GDAL keeps; its own limit is a twentieth of the memory
+
+
+@contextlib.contextmanager
+def open_plain(path: Path, grid: MapGrid) -> Iterator[Any]:
+    """A tiled GeoTIFF of one band of uint8, to be written to; blocks that are never written take no room.
+
+    Raises:
+        OutputError: it cannot be written, or was not written whole.
+    """
+    try:
+        import rasterio
+        import rasterio.errors
+    except ImportError as error:
+        raise MissingExtraError("rasterio", "geo", "writing a GeoTIFF") from error
+    x0, dx, rx, y0, ry, dy = grid.transform
+    options: dict[str, Any] = {
+        "driver": "GTiff", "dtype": "uint8", "count": 1, "width": grid.width, "height": grid.height, "crs": grid.crs,
+        "transform": rasterio.Affine(dx, rx, x0, ry, dy, y0), "tiled": True, "blockxsize": BLOCK, "blockysize": BLOCK,
+        "BIGTIFF": "IF_SAFER", "SPARSE_OK": "TRUE",
+    }  # fmt: skip
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with rasterio.Env(GDAL_CACHEMAX=CACHE_BYTES, GDAL_TIFF_INTERNAL_MASK=True):
+            with rasterio.open(path, "w", **options) as raster:
+                yield raster
+    except rasterio.errors.RasterioError as error:
+        raise OutputError(f"cannot write {path}: {error}; is the disk full?") from error
+
+
+def write_cog(plain: Path, target: Path, tags: Mapping[str, str], threads: int, resampling: str = "AVERAGE") -> None:
+    """Copy a GeoTIFF as a Cloud-Optimised one with overviews, whole or not at all; its mask comes along.
+
+    Raises:
+        OutputError: it cannot be written, a full disk among others.
+    """
+    import rasterio
+    import rasterio.errors
+    import rasterio.shutil
+
+    check_room(target, plain.stat().st_blocks * 512 // 8)
+    try:
+        with replacing(target) as temporary, rasterio.Env(GDAL_CACHEMAX=CACHE_BYTES, CPL_TMPDIR=str(target.parent)):
+            with rasterio.open(plain, "r+") as raster:
+                raster.update_tags(**tags)
+            rasterio.shutil.copy(
+                plain, temporary, driver="COG", COMPRESS="DEFLATE", LEVEL=6, BLOCKSIZE=BLOCK, RESAMPLING=resampling,
+                NUM_THREADS=threads, BIGTIFF="IF_SAFER", STATISTICS="NO",
+            )  # fmt: skip
+    except rasterio.errors.RasterioError as error:
+        raise OutputError(f"cannot write {target}: {error}; is the disk full?") from error
+
+
+def check_room(path: Path, wanted: int) -> None:
+    """Raise OutputError where the disk of `path` has less room than `wanted` bytes."""
+    free = shutil.disk_usage(path.parent if path.parent.exists() else os.curdir).free
+    if free < wanted:
+        raise OutputError(
+            f"cannot write {path}: the disk is full; {wanted / 1e6:.0f} MB are needed and {free / 1e6:.0f} MB are free"
+        )

@@ -1,0 +1,281 @@
+"""`roadedge map`: a scene and its points → probability, density, backdrop, roads."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from roadedge.atomic import write_json, write_text
+from roadedge.environment import environment, usable_cpus
+from roadedge.errors import OutputError, UsageError
+from roadedge.roadmap.assembly import Assembly
+from roadedge.roadmap.cog import check_room, write_cog
+from roadedge.roadmap.executors import Crew, executor
+from roadedge.roadmap.job import TileDone
+from roadedge.roadmap.map_folder import (
+    DONE,
+    WORK,
+    clear_work,
+    finished_tiles,
+    identity,
+    joining,
+    locked,
+    open_work,
+)
+from roadedge.roadmap.map_progress import Progress
+from roadedge.roadmap.memory import peak_mb
+from roadedge.roadmap.preparing import Prepared, prepare
+from roadedge.roadmap.settings import MapSettings, Shard
+from roadedge.run_folder import open_run_folder
+
+Tell = Callable[[str], None]
+Roads = Callable[[Path, Path | None], dict[str, Any]]  # folder, store of points → what map.json says of the roads
+PROBABILITY, DENSITY, BACKDROP = "probability.tif", "density.tif", "backdrop.jpg"
+
+
+@dataclass(frozen=True, slots=True)
+class MapOrder:
+    """What a map is made of and where: beside the settings, which decide how.
+
+    `resume`: go on with what is there; `shard`: this run's share of the tiles; `join`: compute none.
+    """
+
+    scene: Path
+    output: Path
+    points: Path | None = None
+    lidar: Path | None = None
+    resume: bool = False
+    overwrite: bool = False
+    shard: Shard | None = None
+    join: bool = False
+
+    def __post_init__(self) -> None:
+        if self.overwrite and (self.resume or self.shard or self.join):
+            raise UsageError("--overwrite begins anew, and does not go with --resume, --shard or --join")
+        if self.join and self.shard:
+            raise UsageError("--join joins what shards have made; leave --shard out")
+
+
+@dataclass(frozen=True, slots=True)
+class MapResult:
+    """A finished map, `metrics` as in map.json; of a shard that others have still to join, `missing` tiles."""
+
+    folder: Path
+    metrics: dict[str, Any]
+    missing: int = 0
+
+
+def make_map(order: MapOrder, settings: MapSettings, tell: Tell, roads: Roads | None = None) -> MapResult:
+    """Make a map, or go on with one.
+
+    Args:
+        order: scene, output and which part.
+        settings: network, windows, executor.
+        tell: is told lines of progress.
+        roads: makes the vectors; None for none.
+
+    Raises:
+        KeyboardInterrupt: with what to do next; what is finished stays.
+        RoadEdgeError: as the parts say.
+    """
+    began = time.perf_counter()
+    prepared = prepare(order.scene, settings, order.output.absolute() / WORK, order.points, order.lidar)
+    for note in prepared.notes:
+        tell(f"note: {note}")
+    folder = _open_folder(order)
+    with locked(folder, order.shard):
+        if (folder / DONE).exists():
+            raise UsageError(f"{folder} holds a finished map; choose another -o/--output, or pass --overwrite")
+        go_on = order.resume or order.join or order.shard is not None
+        open_work(folder, identity(prepared.job, prepared.digest), go_on)
+        write_text(folder / "recipe.toml", settings.to_toml())
+        write_json(folder / "env.json", environment())
+        return _Run(order, settings, prepared, folder, tell, roads, began).go()
+
+
+class _Run:
+    """One run at work on a folder that it has locked."""
+
+    def __init__(
+        self,
+        order: MapOrder,
+        settings: MapSettings,
+        prepared: Prepared,
+        folder: Path,
+        tell: Tell,
+        roads: Roads | None,
+        began: float,
+    ) -> None:
+        self.order, self.settings, self.folder, self.tell, self.roads = order, settings, folder, tell, roads
+        self.prepared, self.job, self.grid = prepared, prepared.job, prepared.job.scene.grid
+        self.began = self.marked = began
+        self.clock: dict[str, float] = {}
+        self.done = finished_tiles(self.job, alone=order.shard is None)
+        pixels = self.grid.height * self.grid.width / len(self.job.plan)
+        self.progress = Progress(tell, len(self.job.plan), len(self.done), pixels)
+        self.mark("prepare")
+
+    def mark(self, step: str) -> None:
+        """Note what the last step took."""
+        now = time.perf_counter()
+        self.clock[step] = now - self.marked
+        self.marked = now
+
+    def go(self) -> MapResult:
+        """Compute what is missing, and finish the map if nothing is."""
+        plan, order = self.job.plan, self.order
+        mine = order.shard.of(len(plan)) if order.shard else range(0) if order.join else range(len(plan))
+        todo = [tile for tile in mine if tile not in self.done]
+        self._say_begin(todo)
+        if order.shard or order.join:
+            self._compute(todo, None)
+            return self._join()
+        check_room(self.folder / WORK, self.grid.height * self.grid.width // 4)
+        assembly = Assembly(self.job, self.folder / WORK / PROBABILITY, self.prepared.has_holes)
+        try:
+            for tile in sorted(self.done):
+                assembly.done(tile)
+            self._compute(todo, assembly)
+            assembly.finish()
+        finally:
+            assembly.stop()
+        return self._finish(assembly)
+
+    def _compute(self, todo: list[int], assembly: Assembly | None) -> None:
+        workers, threads = self.settings.crew_size()
+        step = self.settings.batch
+        batches = [todo[at : at + step] for at in range(0, len(todo), step)]
+
+        def on_done(done: TileDone) -> None:
+            self.done.add(done.tile)
+            self.progress.add(done)
+            if assembly is not None:
+                assembly.done(done.tile)
+
+        chosen = self.settings.workers is not None
+        crew = Crew(workers, threads or 1, chosen, self.settings.ray_address, self.settings.ray_gpus)
+        try:
+            if batches:
+                executor(self.settings.executor)(self.job, batches, crew, on_done, self.tell)
+        except KeyboardInterrupt:
+            raise KeyboardInterrupt(
+                f"{len(self.done)} of {len(self.job.plan)} tiles are done; the same command with --resume goes on"
+            ) from None
+        self.mark("tiles")
+
+    def _join(self) -> MapResult:
+        """What shards end with: the one that finds all tiles done makes the map of them."""
+        with joining(self.folder) as mine:
+            self.done = finished_tiles(self.job, alone=False)
+            missing = len(self.job.plan) - len(self.done)
+            if missing or not mine or (self.folder / DONE).exists():
+                return MapResult(self.folder, {}, missing)
+            assembly = Assembly(self.job, self.folder / WORK / PROBABILITY, self.prepared.has_holes)
+            try:
+                for tile in sorted(self.done):
+                    assembly.done(tile)
+                assembly.finish()
+            finally:
+                assembly.stop()
+            return self._finish(assembly)
+
+    def _finish(self, assembly: Assembly) -> MapResult:
+        """From the plain raster to all files; map.json comes last and says that the map is whole."""
+        self.mark("assembly")
+        work, threads = self.folder / WORK, usable_cpus()
+        tags = {"roadedge": "road probability, 255 = certain", "roadedge_model": self.prepared.spec.name}
+        write_cog(work / PROBABILITY, self.folder / PROBABILITY, tags, threads)
+        assembly.coarse.write_density(self.folder / DENSITY, self.prepared.spec.heatmap, work / DENSITY, threads)
+        assembly.coarse.write_backdrop(self.folder / BACKDROP)
+        self.mark("cog")
+        said = None
+        if self.roads is not None:
+            said = self.roads(self.folder, self.job.points)
+            self.mark("roads")
+        metrics = self._metrics(assembly, said)
+        write_json(self.folder / DONE, metrics)
+        if not self.settings.keep_tiles:
+            clear_work(self.folder)
+        return MapResult(self.folder, metrics)
+
+    def _say_begin(self, todo: list[int]) -> None:
+        height, width = self.grid.size
+        spec, (high, wide) = self.prepared.spec, self.job.plan.window
+        workers, threads = self.settings.crew_size()
+        self.tell(
+            f"{height} x {width} px at {self.grid.gsd_m:.3g} m, {self.grid.area_km2:.3g} km², in {self.grid.crs}"
+            f"{'' if self.grid.native else ', resampled'}; {len(self.job.plan)} tiles of {high} x {wide} px, "
+            f"{self.job.plan.overlap} px shared"
+        )
+        self.tell(
+            f"{spec.name} in {self.prepared.runner['backend']} {self.prepared.runner['precision']}, "
+            f"{self.settings.executor}: {workers} x {threads or 'all'} threads; {len(todo)} tiles to do"
+        )
+
+    def _metrics(self, assembly: Assembly, roads: dict[str, Any] | None) -> dict[str, Any]:
+        total_s = time.perf_counter() - self.began
+        grid, progress = self.grid, self.progress
+        pixels = grid.height * grid.width
+        here = peak_mb()
+        others = sum(peak for process, peak in progress.peaks.items() if process != os.getpid())
+        left, bottom, right, top = grid.bounds(0, 0, grid.height, grid.width)
+        rows, columns = assembly.coarse.backdrop_size
+        return {
+            "schema_version": 1,
+            "scene": self.order.scene.name,
+            "files": len(self.job.scene.files),
+            "model": {**self.prepared.runner, "file": Path(self.prepared.runner["file"]).name},
+            "sha256": self.prepared.digest,
+            "licence": self.prepared.spec.licence,
+            "semi_synthetic": self.prepared.spec.semi_synthetic,
+            "crs": grid.crs,
+            "transform": list(grid.transform),
+            "size": [grid.height, grid.width],
+            "bounds": [left, bottom, right, top],
+            "gsd_m": grid.gsd_m,
+            "scene_gsd_m": self.job.scene.gsd_m,
+            "resampled": not grid.native,
+            "area_km2": grid.area_km2,
+            "km2_with_image": assembly.pixels * grid.gsd_m**2 / 1e6,
+            "tiles": {
+                "count": len(self.job.plan),
+                "window": list(self.job.plan.window),
+                "overlap": self.job.plan.overlap,
+                "computed": progress.finished,
+                "resumed": progress.before,
+            },
+            "points": None if self.job.points is None else {"file": self.job.points.name, "on_scene": assembly.points},
+            "backdrop": {"file": BACKDROP, "size": [rows, columns], "step": self.job.coarse},
+            "density": None if self.job.points is None else {"file": DENSITY, "step": self.job.dense},
+            "executor": self.settings.executor,
+            "workers": self.settings.crew_size()[0],
+            "threads": self.settings.crew_size()[1],
+            "seconds": {**{k: round(v, 3) for k, v in self.clock.items()}, "total": round(total_s, 3)},
+            "worker_seconds": {k: round(v, 3) for k, v in progress.seconds.items()},
+            "megapixels_per_s": pixels / 1e6 / total_s,
+            "km2_per_h": grid.area_km2 / total_s * 3600,
+            "peak_memory_mb": round(here + others, 1),
+            "roads": roads,
+        }
+
+
+def _open_folder(order: MapOrder) -> Path:
+    """The output folder, absolute; what is in it is checked once it is locked."""
+    folder = order.output.absolute()
+    inside = [path for path in folder.iterdir() if not path.name.startswith(".")] if folder.is_dir() else []
+    begun = (folder / WORK).is_dir() or (folder / DONE).exists()
+    if order.overwrite and (inside or begun):
+        needed = [path for path in (order.scene, order.points, order.lidar) if path is not None]
+        with locked(folder):
+            open_run_folder("map", "map", folder, overwrite=True, needed=needed)
+    elif inside and not begun:
+        raise UsageError(f"{folder} is not empty and holds no map; choose another -o/--output")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError.from_os(folder, error) from error
+    return folder.resolve()

@@ -1,0 +1,135 @@
+"""From what the user asks for to the job that workers take: the network's spec, the grid, the plan of tiles."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from roadedge.errors import DataError, SpecMismatchError
+from roadedge.georeference.raster_place import to_lonlat
+from roadedge.preprocess import check_band
+from roadedge.roadmap.coarse import coarse_steps
+from roadedge.roadmap.grid import converted
+from roadedge.roadmap.job import Job, NetworkChoice, can_be_fitted
+from roadedge.roadmap.settings import DEFAULT_TILE, MapSettings
+from roadedge.roadmap.survey import MapGrid, Scene, survey
+from roadedge.roadmap.tiling import plan_tiles
+from roadedge.spec import ModelSpec, sha256_of
+from roadedge.trajectory.point_store import PointStore
+
+PHASE = 32  # windows start on multiples of it even where a network does not say its stride
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A job, the spec and digest of its network, what runs it, and what the user should know."""
+
+    job: Job
+    spec: ModelSpec
+    digest: str
+    runner: dict[str, Any]
+    has_holes: bool
+    notes: tuple[str, ...]
+
+
+def prepare(
+    scene: Path, settings: MapSettings, folder: Path, points: Path | None = None, lidar: Path | None = None
+) -> Prepared:
+    """Look at everything that a map is made of, before anything is written.
+
+    Args:
+        scene: a raster or a folder of them.
+        settings: of the map.
+        folder: for its tiles.
+        points: a store of points.
+        lidar: a raster, or a folder of them, for a network that takes LiDAR.
+
+    Raises:
+        DataError, SpecMismatchError, UsageError, MissingExtraError: something does not fit, or is not there.
+    """
+    _, threads = settings.crew_size()
+    network = NetworkChoice(settings.model, settings.backend, settings.precision, threads)
+    with network.open() as runner:
+        spec, about = runner.spec, runner.describe()
+        fixed = None if can_be_fitted(runner) and settings.tile != _only(spec.size) else spec.size
+        digest = sha256_of(runner.file)
+    seen = survey(scene, settings.gsd_m or spec.gsd_m, spec.gsd_tolerance, settings.crs)
+    check_band(seen.grid.gsd_m, spec, settings.strict)
+    plan = plan_tiles(
+        seen.grid.size, math.lcm(spec.stride, PHASE), settings.overlap, fixed, settings.tile or DEFAULT_TILE
+    )
+    notes = []
+    second = None
+    if lidar is not None:
+        if spec.second != "lidar":
+            raise SpecMismatchError(f"{spec.name} takes no LiDAR; leave --lidar out, or take a network that does")
+        second = _on(seen.grid, survey(lidar, seen.grid.gsd_m, spec.gsd_tolerance, settings.crs))
+    elif spec.second == "lidar":
+        notes.append(f"{spec.name} takes LiDAR and is given none")
+    if points is not None:
+        notes += _check_points(points, seen.grid, spec)
+    elif spec.second == "trajectory":
+        notes.append(f"{spec.name} takes points and is given none")
+    coarse, dense = coarse_steps(seen.grid)
+    job = Job(seen, plan, network, folder, points, second, coarse, dense)
+    return Prepared(job, spec, digest, about, _has_holes(seen), tuple(notes))
+
+
+def _only(size: tuple[int, int] | None) -> int | None:
+    return size[0] if size is not None and size[0] == size[1] else None
+
+
+def _check_points(path: Path, grid: MapGrid, spec: ModelSpec) -> list[str]:
+    """Notes on the points; raises DataError where they lie elsewhere than the scene."""
+    with PointStore.open(path) as store:
+        if not store.rows:
+            return [f"{path.name} holds no points"]
+        bounds, crs, rows = store.bounds, store.crs, store.rows
+    x0, y0, x1, y1 = bounds
+    corners = converted_corners((x0, y0, x1, y1), crs, grid.crs)
+    left, bottom, right, top = grid.bounds(0, 0, grid.height, grid.width)
+    if corners[0] > right or corners[2] < left or corners[1] > top or corners[3] < bottom:
+        at = to_lonlat([[(x0 + x1) / 2, (y0 + y1) / 2]], crs)[0]
+        here = to_lonlat([[(left + right) / 2, (bottom + top) / 2]], grid.crs)[0]
+        raise DataError(
+            f"none of the {rows} points of {path.name} lies on the scene: they are about {at[0]:.4f}, {at[1]:.4f} and "
+            f"it about {here[0]:.4f}, {here[1]:.4f} (longitude, latitude); check the order and sign of "
+            "their coordinates, and --datum when they are ingested"
+        )
+    return [] if spec.second == "trajectory" else [f"{spec.name} looks at no points; they serve the roads alone"]
+
+
+def converted_corners(
+    bounds: tuple[float, float, float, float], source: str, target: str
+) -> tuple[float, float, float, float]:
+    """A box of one CRS in another, by corners and middles of sides; without bounds where it does not reach."""
+    x0, y0, x1, y1 = bounds
+    xs, ys = (x0, (x0 + x1) / 2, x1), (y0, (y0 + y1) / 2, y1)
+    xy = converted(np.array([[x, y] for x in xs for y in ys]), source, target)
+    if not np.isfinite(xy).all():
+        return -math.inf, -math.inf, math.inf, math.inf
+    low, high = xy.min(axis=0), xy.max(axis=0)
+    return float(low[0]), float(low[1]), float(high[0]), float(high[1])
+
+
+def _on(grid: MapGrid, other: Scene) -> Scene:
+    """The files of another raster, warped to the map's grid."""
+    files = tuple(dataclasses.replace(file, box=(0, 0, *grid.size), offset=None) for file in other.files)
+    return Scene(grid, files, other.white, other.gsd_m)
+
+
+def _has_holes(scene: Scene) -> bool:
+    """Whether a pixel of the grid may have no image."""
+    from rasterio.enums import MaskFlags
+
+    from roadedge.georeference.raster_place import opened_raster
+
+    if len(scene.files) != 1 or scene.files[0].offset is None:
+        return True
+    with opened_raster(scene.files[0].path) as raster:
+        return not all(MaskFlags.all_valid in flags for flags in raster.mask_flag_enums)
