@@ -286,7 +286,7 @@ def evaluate(
 
 @app.command("score")
 def score_roads(
-    prediction: Annotated[Path, typer.Argument(metavar="PRED", help="Mask, probability, GeoJSON, CSV, or a folder.")],
+    prediction: Annotated[Path, typer.Argument(metavar="PRED", help="Mask, probability, lines, a folder, a map's.")],
     truth: Annotated[Path, typer.Argument(metavar="GT", help="The same kind of thing; tiles are paired by name.")],
     with_apls: Annotated[bool, typer.Option("--apls", help="Average path length similarity of the roads.")] = False,
     with_time: Annotated[bool, typer.Option("--apls-time", help="APLS by travel time, of lines with speeds.")] = False,
@@ -297,6 +297,11 @@ def score_roads(
     ] = None,
     relaxed_on: Annotated[str, typer.Option(help="What is relaxed: centre lines (lines) or masks.")] = "lines",
     gsd: Annotated[float | None, typer.Option(help="Metres per pixel of files that do not say their own.")] = None,
+    within: Annotated[
+        str | None, typer.Option(help="Where lines of two files end: a raster, or WEST,SOUTH,EAST,NORTH in degrees.")
+    ] = None,
+    pred_layer: Annotated[str | None, typer.Option(help="Layer of PRED; default edges, or its only lines.")] = None,
+    gt_layer: Annotated[str | None, typer.Option(help="Layer of GT; the same.")] = None,
     threshold: Annotated[float, typer.Option(help="Probabilities from here on are road.")] = 0.5,
     protocol: Annotated[
         str, typer.Option(help="true; or published, which adds what published scripts print, bugs included.")
@@ -333,8 +338,9 @@ def score_roads(
         topo_interval, topo_hole, topo_origins, junction_tolerance, seed, with_time, default_speed,
     )  # fmt: skip
     buffer = None if relaxed is None else parse_buffer(relaxed, relaxed_on)
-    settings = ScoreSettings(graph.at(threshold), buffer, gsd, threshold, protocol, bootstrap, seed)
-    result = score_files(prediction, truth, settings, output, workers, overwrite, not quiet)
+    settings = ScoreSettings(graph.at(threshold), buffer, gsd, threshold, protocol, bootstrap, seed, within)
+    layers = (pred_layer, gt_layer)
+    result = score_files(prediction, truth, settings, output, workers, overwrite, not quiet, layers)
     if as_json:
         print_json(result.to_dict())
     else:

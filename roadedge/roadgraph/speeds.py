@@ -12,6 +12,7 @@ KMH_OF_MPH = 1.609344
 KMH_OF_MS = 3.6
 # Ours first, then SpaceNet's labels, then OSMnx.
 _NAMES = {"speed_kmh": 1.0, "inferred_speed_mps": KMH_OF_MS, "inferred_speed_mph": KMH_OF_MPH, "speed_kph": 1.0}
+SPEED_NAMES = (*_NAMES, "maxspeed")
 _PLAIN = re.compile(r"\s*(\d+(?:\.\d+)?)\s*(km/h|kmh|kph|mph)?\s*", re.IGNORECASE)
 
 

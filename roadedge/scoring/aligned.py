@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from roadedge.errors import SpecMismatchError
+from roadedge.errors import SpecMismatchError, UsageError
 from roadedge.metrics.relaxed import centre_lines
 from roadedge.place import Place
 from roadedge.roadgraph import RoadGraph, trace
@@ -18,7 +18,9 @@ from roadedge.roadgraph.drawing import draw
 from roadedge.roadgraph.graph import PIXEL, measure
 from roadedge.roadgraph.trace import TraceOptions
 from roadedge.scoring.clipping import clip
+from roadedge.scoring.extent import Extent, check_near, cut_to, outline, rectangle
 from roadedge.scoring.layers import Layer
+from roadedge.scoring.on_ground import has_place, on_one_plane
 from roadedge.trajectory.plane import LocalPlane
 
 LARGEST_GRID = 20_000  # pixels a side of a grid that is made for graphs
@@ -63,34 +65,54 @@ class Aligned:
     notes: tuple[str, ...] = ()
 
 
-def align(prediction: Layer, truth: Layer, gsd_m: float | None, threshold: float, tracing: TraceOptions) -> Aligned:
+def align(
+    prediction: Layer,
+    truth: Layer,
+    gsd_m: float | None,
+    threshold: float,
+    tracing: TraceOptions,
+    within: Extent | None = None,
+) -> Aligned:
     """Bring two layers together.
 
-    Pixels that the truth ignores are taken out of the prediction before roads are traced in it.
+    Pixels that the truth ignores, or where a raster has no data, are taken out of both before roads are traced; lines
+    are cut where a raster ends or has no data, and where `within` ends.
 
     Raises:
         SpecMismatchError: other sizes, other ground, or coordinates that nothing brings together.
+        UsageError: an extent beside a raster, which has its own.
     """
     notes = tuple(dict.fromkeys((*prediction.notes, *truth.notes)))
     if prediction.size is None and truth.size is None:
-        return _graphs(prediction, truth, gsd_m, notes)
+        return _graphs(prediction, truth, gsd_m, notes, within)
+    if within is not None:
+        raise UsageError("--within is for two files of lines; a raster says by itself where it ends")
     size, ground = _grid(prediction, truth)
     place = None if ground is None else ground[0]
     gsd_m = (gsd_m or _gsd_of(prediction, truth)) if place is None else _own_gsd(place.gsd_m(size), gsd_m)
     if truth.ignored is not None and prediction.graph is not None:
         notes += (f"lines of {prediction.name} across ignored pixels count in graph scores",)
+    unseen = _either(prediction.unseen, truth.unseen)
+    ignored = _either(truth.ignored, unseen)
+    if unseen is not None:
+        notes += (f"{100 * unseen.mean():.1f} % of the raster have no data and are left out on both sides",)
     sides = []
     for layer in (prediction, truth):
         if layer.road is not None:
-            road = (
-                layer.road if truth.ignored is None else np.where(truth.ignored, layer.road.dtype.type(0), layer.road)
-            )
+            road = layer.road if ignored is None else np.where(ignored, layer.road.dtype.type(0), layer.road)
             sides.append(Side(road_of(road, threshold), _tracer(road, tracing, gsd_m), False, place))
         else:
-            sides.append(_side(_in_pixels(layer, ground, size, gsd_m), size, place))
+            graph = _in_pixels(layer, ground, size, gsd_m)
+            sides.append(_side(graph if unseen is None else cut_to(graph, outline(~unseen)), size, place))
             if sides[-1].area is None:
                 notes += (f"the lines of {layer.name} have no widths: areas are not compared",)
-    return Aligned(gsd_m, size, sides[0], sides[1], truth.ignored, notes)
+    return Aligned(gsd_m, size, sides[0], sides[1], ignored, notes)
+
+
+def _either(one: NDArray[np.bool_] | None, other: NDArray[np.bool_] | None) -> NDArray[np.bool_] | None:
+    if one is None or other is None:
+        return other if one is None else one
+    return one | other
 
 
 def _own_gsd(own_m: float, said_m: float | None) -> float:
@@ -154,6 +176,7 @@ def _in_pixels(layer: Layer, ground: Ground | None, size: tuple[int, int], gsd_m
                 "give a GeoTIFF, or lines in pixels"
             )
         graph = _on_ground(graph, *ground, layer.name)
+        _check_touches(graph, size, layer.name)
     return clip(_in_unit(graph, gsd_m), size)
 
 
@@ -164,7 +187,13 @@ def _on_ground(graph: RoadGraph, place: Place, plane: LocalPlane, name: str) -> 
     return lonlat.moved(lambda xy: place.to_image(plane.from_lonlat(xy)), PIXEL)
 
 
-def _graphs(prediction: Layer, truth: Layer, gsd_m: float | None, notes: tuple[str, ...]) -> Aligned:
+def _check_touches(graph: RoadGraph, size: tuple[int, int], name: str) -> None:
+    check_near(graph, rectangle(0, 0, size[1], size[0]), name, "the raster", "pixels", max(size))
+
+
+def _graphs(
+    prediction: Layer, truth: Layer, gsd_m: float | None, notes: tuple[str, ...], within: Extent | None
+) -> Aligned:
     own, other = prediction.graph, truth.graph
     assert own is not None
     assert other is not None
@@ -182,8 +211,13 @@ def _graphs(prediction: Layer, truth: Layer, gsd_m: float | None, notes: tuple[s
         own, other = _in_unit(own, gsd_m), _in_unit(other, gsd_m)
         size = _extent(own, other)
         return Aligned(gsd_m, size, _side(own, size), _side(other, size), None, notes)
-    if own.crs != other.crs:
-        own, other = own.to_lonlat(), other.to_lonlat()
+    extents = [one for one in (prediction.extent, truth.extent, within) if one is not None]
+    if has_place(own) and has_place(other):
+        own, other = on_one_plane(own, other, (prediction.name, truth.name), extents)
+        where = f", within {' and '.join(one.name for one in extents)}" if extents else ""
+        notes += (f"compared on a plane in metres about the middle of both{where}; lengths are measured there",)
+    elif extents or own.crs != other.crs:
+        raise SpecMismatchError(f"{own.crs!r} and {other.crs!r} are no coordinates that could be brought together")
     return Aligned(None, None, _side(own, None), _side(other, None), None, notes)
 
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from roadedge.errors import DataError, UsageError
 from roadedge.roadgraph.wkt_csv import read_wkt_csv
 from roadedge.scoring.layers import EXPECTED, SUFFIXES, TABLE_SUFFIX, LayerFile
 
+MAP = "map.json"  # what tells the folder of a map
 NAMED = 3  # examples in a sentence
 
 
@@ -46,15 +47,19 @@ class Pairs:
         return said
 
 
-def pair(prediction: Path, truth: Path) -> Pairs:
+def pair(prediction: Path, truth: Path, layers: tuple[str | None, str | None] = (None, None)) -> Pairs:
     """Pair a file with a file, or the files of a folder, or images of a CSV, by their names without suffix.
+
+    A folder that holds a map (`map.json`) is its roads. `layers` are those of the prediction and of the truth, where
+    they are files of several.
 
     Raises:
         DataError: one is missing or of another kind, two files of one name, or no name on both sides.
         UsageError: one file with many things.
     """
-    own, theirs = files_of(prediction), files_of(truth)
-    single = [not path.is_dir() and path.suffix.lower() != TABLE_SUFFIX for path in (prediction, truth)]
+    sides = (prediction, truth)
+    own, theirs = (_in_layer(files_of(path), layer, path) for path, layer in zip(sides, layers, strict=True))
+    single = [_is_map(path) or not (path.is_dir() or path.suffix.lower() == TABLE_SUFFIX) for path in sides]
     if any(single):
         if len(own) == len(theirs) == 1:
             ((name, one),), (other,) = own.items(), theirs.values()
@@ -78,6 +83,8 @@ def files_of(path: Path) -> dict[str, LayerFile]:
     Raises:
         DataError: nothing, another kind of file, or two files of one name.
     """
+    if _is_map(path):
+        return {path.resolve().name: _of_map(path)}
     if path.is_dir():
         return _of_folder(path)
     if not path.exists():
@@ -92,8 +99,30 @@ def files_of(path: Path) -> dict[str, LayerFile]:
     return {path.stem: LayerFile(path)}
 
 
+def _is_map(path: Path) -> bool:
+    return (path / MAP).is_file()
+
+
+def _of_map(folder: Path) -> LayerFile:
+    """The roads of a map, and how far it goes."""
+    for name in ("roads.gpkg", "roads.parquet", "roads.geojson"):
+        if (folder / name).is_file():
+            raster = folder / "probability.tif"
+            return LayerFile(folder / name, within=raster if raster.is_file() else None)
+    raise DataError(f"the map {folder} holds no roads yet; make them with roadedge vectorize {folder}")
+
+
+def _in_layer(files: dict[str, LayerFile], layer: str | None, path: Path) -> dict[str, LayerFile]:
+    if layer is None:
+        return files
+    if not any(file.is_vector for file in files.values()):
+        raise UsageError(f"{path} has no layers, and layer {layer!r} was asked for")
+    return {name: replace(file, layer=layer) if file.is_vector else file for name, file in files.items()}
+
+
 def _of_folder(folder: Path) -> dict[str, LayerFile]:
-    kinds = [suffix for suffix in SUFFIXES if suffix not in (TABLE_SUFFIX, ".json")]  # which hold other things too
+    others = (TABLE_SUFFIX, ".json", ".parquet")  # which hold other things too
+    kinds = [suffix for suffix in SUFFIXES if suffix not in others]
     found: dict[str, LayerFile] = {}
     for path in sorted(folder.iterdir()):
         if path.suffix.lower() not in kinds or path.name.startswith(".") or not path.is_file():

@@ -34,6 +34,7 @@ def score_files(
     workers: int | None = 1,
     overwrite: bool = False,
     progress: bool = False,
+    layers: tuple[str | None, str | None] = (None, None),
 ) -> ScoreResult:
     """Score a file against a file, or a folder (or table) against another.
 
@@ -42,7 +43,8 @@ def score_files(
     with that `trouble`.
 
     Args:
-        prediction: mask or probability (PNG, TIF), GeoJSON, SpaceNet's CSV, or a folder of such files.
+        prediction: mask or probability (PNG, TIF), GeoJSON, GeoPackage, GeoParquet, Shapefile, FlatGeobuf, SpaceNet's
+            CSV, a folder of such files, or a map's.
         truth: the same; what is paired has one name.
         settings: default ScoreSettings(), pixels only.
         output: run folder for `metrics.json`, `samples.csv`, `pictures/` and `index.html`; None writes nothing.
@@ -50,6 +52,7 @@ def score_files(
             module that can be imported again.
         overwrite: empty a run folder that is in the way.
         progress: draw a bar on stderr where that is a terminal.
+        layers: names of those of the prediction and of the truth; None for `edges`, or the only one of lines.
 
     Raises:
         DataError: nothing to pair, or not one tile could be scored.
@@ -60,7 +63,7 @@ def score_files(
     if workers is not None and workers < 1:
         raise UsageError(f"--workers must be at least 1, got {workers}")
     prediction, truth = Path(prediction), Path(truth)
-    pairs = pair(prediction, truth)
+    pairs = pair(prediction, truth, layers)
     folder = None
     if output is not None:
         folder = open_run_folder("score", "score", output, overwrite, [prediction, truth])

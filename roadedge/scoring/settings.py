@@ -19,7 +19,8 @@ class ScoreSettings:
 
     `gsd_m` is metres per pixel of files that do not say their own. `threshold` is on probabilities; masks have none.
     The protocol "published" adds what published scripts would print, bugs included, and replaces nothing. `bootstrap`
-    draws of tiles for the intervals, with `seed`.
+    draws of tiles for the intervals, with `seed`. `within`, a raster or west,south,east,north in degrees, is where
+    lines of two files end.
     """
 
     graph: GraphSettings = field(default_factory=lambda: NO_GRAPHS)
@@ -29,6 +30,7 @@ class ScoreSettings:
     protocol: str = "true"
     bootstrap: int = 1000
     seed: int = 0
+    within: str | None = None
 
     def __post_init__(self) -> None:
         if self.protocol not in PROTOCOLS:
@@ -51,4 +53,5 @@ class ScoreSettings:
             "graph": self.graph.to_dict() if self.graph.any else None,
             "bootstrap": self.bootstrap,
             "seed": self.seed,
+            "within": self.within,
         }

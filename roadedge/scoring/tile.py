@@ -15,7 +15,8 @@ from roadedge.metrics.pixel import IGNORED, ROAD, PixelCounts, count_pixels
 from roadedge.metrics.published import BUFFER_PX, PublishedCounts, count_published
 from roadedge.metrics.relaxed import RelaxedCounts, count_relaxed
 from roadedge.scoring.aligned import Aligned, align
-from roadedge.scoring.layers import read_layer
+from roadedge.scoring.extent import Extent, extent_named, extent_of
+from roadedge.scoring.layers import Layer, read_layer
 from roadedge.scoring.pairing import Pair
 from roadedge.scoring.pictures import error_pictures
 from roadedge.scoring.settings import ScoreSettings
@@ -64,9 +65,9 @@ def score_tile(pair: Pair, settings: ScoreSettings, folder: Path | None) -> Tile
         UsageError: a setting that needs the ground sample distance, of which nobody knows.
         OutputError: the picture cannot be written.
     """
-    prediction = read_layer(pair.prediction, False, settings.gsd_m)
-    truth = read_layer(pair.truth, True, settings.gsd_m)
-    both = align(prediction, truth, settings.gsd_m, settings.threshold, settings.graph.tracing)
+    within = _within(pair, settings)
+    prediction, truth = _read(pair, settings, within)
+    both = align(prediction, truth, settings.gsd_m, settings.threshold, settings.graph.tracing, within)
     graphs = (both.truth.graph(), both.predicted.graph()) if settings.graph.any else None
     pixels, published = _areas(both, settings)
     relaxed, note = _relaxed(both, settings)
@@ -82,6 +83,26 @@ def score_tile(pair: Pair, settings: ScoreSettings, folder: Path | None) -> Tile
         write_png(folder / picture, drawn)
     notes = (*both.notes, *([note] if note else []))
     return TileScore(pair.name, both.size, both.gsd_m, pixels, relaxed, scores, published, notes, picture)
+
+
+def _within(pair: Pair, settings: ScoreSettings) -> Extent | None:
+    if settings.within is not None:
+        return extent_named(settings.within)
+    known = pair.prediction.within or pair.truth.within
+    lines_only = not (pair.prediction.is_raster or pair.truth.is_raster)
+    return extent_of(known) if known is not None and lines_only else None
+
+
+def _read(pair: Pair, settings: ScoreSettings, within: Extent | None) -> tuple[Layer, Layer]:
+    """Both sides; the raster first, because of a country's lines only those about it are needed."""
+    box = None if within is None else within.box()
+    layers: dict[bool, Layer] = {}
+    for is_truth in (True, False) if pair.truth.is_raster else (False, True):
+        layer = read_layer(pair.truth if is_truth else pair.prediction, is_truth, settings.gsd_m, box)
+        if layer.place is not None:
+            box = Extent(layer.name, layer.place).box()
+        layers[is_truth] = layer
+    return layers[False], layers[True]
 
 
 def picture_name(name: str) -> str:
@@ -121,5 +142,5 @@ def _relaxed(both: Aligned, settings: ScoreSettings) -> tuple[RelaxedCounts | No
     else:
         predicted, truth = both.predicted.lines(both.size), both.truth.lines(both.size)
     if both.ignored is not None:
-        predicted = predicted & ~both.ignored
+        predicted, truth = predicted & ~both.ignored, truth & ~both.ignored
     return count_relaxed(predicted, truth, buffer.pixels(both.gsd_m)), ""

@@ -33,9 +33,14 @@ class LocalPlane:
 
     @classmethod
     def about(cls, lonlat: ArrayLike) -> LocalPlane:
-        """The plane that touches in the middle (median) of (N, 2) longitudes and latitudes."""
-        lon, lat = np.median(np.asarray(lonlat, np.float64).reshape(-1, 2), axis=0)
-        return cls(float(lon), float(lat))
+        """The plane that touches in the middle (median) of (N, 2) longitudes and latitudes, N > 0.
+
+        Longitudes are taken from the first one on, so that the 180th meridian may lie in their midst.
+        """
+        lon, lat = np.asarray(lonlat, np.float64).reshape(-1, 2).T
+        first = float(lon[0]) if len(lon) else 0.0
+        east = float(np.median((lon - first + 180) % 360 - 180))
+        return cls((first + east + 180) % 360 - 180, float(np.median(lat)))
 
     @property
     def crs(self) -> str:
