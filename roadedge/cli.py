@@ -458,6 +458,40 @@ def export(
     say(f"Next: roadedge infer {result.onnx} IMAGE, or: roadedge eval {result.onnx} DATA")
 
 
+@app.command("convert")
+def convert_published(
+    source: Annotated[
+        str, typer.Argument(help="A published checkpoint: a file or an address; #sha256=DIGEST behind it is checked.")
+    ],
+    model: Annotated[str | None, typer.Option(help="What it holds; default told by its names and shapes.")] = None,
+    second: Annotated[str, typer.Option(help="What it was fed beside the image: trajectory or lidar.")] = "trajectory",
+    gsd: Annotated[float | None, typer.Option(help="Metres per pixel of its training images.")] = None,
+    normalise: Annotated[
+        str | None, typer.Option(help="Of SegNeXt: imagenet, open-pit, deepglobe, or three means, three deviations.")
+    ] = None,
+    licence: Annotated[str | None, typer.Option(help="Of the weights; default research-only, not known.")] = None,
+    output: Annotated[Path | None, typer.Option("-o", "--output", help="Folder; default runs/convert/NAME.")] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Empty a run folder that is in the way.")] = False,
+    as_json: Json = False,
+    verbose: Verbose = False,
+) -> None:
+    """Make a published checkpoint of CMIPNet, CMMPNet, SegNeXt or D-SegNeXt one that every command takes."""
+    from roadedge.errors import MissingExtraError
+
+    try:
+        from roadedge.models.conversion import LICENCE, ConvertOptions, convert
+    except ImportError as error:
+        raise MissingExtraError("torch", "train", "converting a checkpoint") from error
+    options = ConvertOptions(source, model, second, gsd, normalise, licence or LICENCE, output, overwrite)
+    made = convert(options, say)
+    if as_json:
+        print_json(made.to_dict())
+    else:
+        print(*made.lines(), sep="\n")
+    say(f"Results saved to {made.path}")
+    say(f"Next: roadedge eval {made.path} DATA, or: roadedge export {made.path}")
+
+
 @app.command()
 def build(
     model: Annotated[str, typer.Argument(help="An ONNX file, or a carried network's name such as roadedge-s:fp16.")],

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import roadedge
@@ -10,6 +10,7 @@ from roadedge.errors import ModelFileError, UnknownNameError, UsageError
 from roadedge.run_folder import newest_run
 
 SUFFIXES = (".onnx", ".pt", ".engine")  # in the order of preference: inference needs no torch
+FOREIGN = (".pth", ".pt", ".bin", ".ckpt", ".tar", ".safetensors")  # what a network can start from
 
 
 def folders() -> list[Path]:
@@ -67,6 +68,31 @@ def find_checkpoint(model: str | Path | None = None) -> Path:
     path = find_model(model, (".pt",))
     if path.suffix != ".pt":
         raise UsageError(f"{path} is no checkpoint; expected a file that ends in .pt, as `roadedge train` writes it")
+    return path
+
+
+def find_weights(text: str, tell: Callable[[str], None] = lambda text: None) -> Path:
+    """The file to start a network from: any weights, ours or others', by path, address or name of a carried network.
+
+    Args:
+        text: a path, an http(s) address, or a name; `#sha256=DIGEST` behind it is checked.
+        tell: is given lines for the log, of fetching.
+
+    Raises:
+        as find_checkpoint and `downloads.fetch`; ModelFileError for a file that is absent or has another digest.
+    """
+    from roadedge.downloads import check_digest, fetch, is_url, without_digest  # the net's modules are slow to load
+
+    place, digest = without_digest(text)
+    if is_url(place):
+        return fetch(place, digest, tell)
+    path = Path(place).expanduser()
+    if path.suffix in FOREIGN and not path.is_file():
+        raise ModelFileError(f"there is no file {path}; give weights that lie there, or an address")
+    if path.suffix not in FOREIGN:
+        path = find_checkpoint(place)
+    if digest is not None:
+        check_digest(path, digest)
     return path
 
 

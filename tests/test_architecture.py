@@ -15,7 +15,7 @@ FILES = sorted(path.relative_to(PACKAGE) for path in PACKAGE.rglob("*.py"))
 
 # A room, or one file of it, may import from its own tier and from those above it in this list (docs/adr/0001).
 TIERS = (
-    {"errors", "atomic", "sample", "place", "spec", "resources", "environment", "run_folder", "terminal"},
+    {"errors", "atomic", "sample", "place", "spec", "resources", "environment", "downloads", "run_folder", "terminal"},
     {"preprocess", "postprocess", "trajectory", "georeference", "lidar", "roadgraph", "imagery", "pictures"},
     {"models", "data", "runners", "metrics", "weights"},
     {"training", "calibration", "export", "stream", "latency", "benchmark", "evaluation", "scoring", "roadmap"},

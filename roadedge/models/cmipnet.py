@@ -17,7 +17,6 @@ import dataclasses
 import torch
 from torch import Tensor, nn
 
-from roadedge.errors import ModelFileError
 from roadedge.models.blocks import Normalise, RoadNet, fold_batch_norms
 from roadedge.models.dlinknet import Centre, Decoder, FrozenConv, Part, SharedConv, Streams
 from roadedge.spec import ModelSpec
@@ -279,47 +278,6 @@ def sources(keep: Tensor, parts: list[Part]) -> Tensor:
     out = torch.where(keep, place, place.flip(0))
     assert bool((out >= 0).all())
     return out
-
-
-def load_imagenet(network: CMIPNet, weights: dict[str, Tensor]) -> None:
-    """Start from an ImageNet ResNet-34, as published: its residual layers, and its norms in every stream.
-
-    The stems keep their fresh convolutions; their norms are ImageNet's too.
-
-    Args:
-        network: changed in place.
-        weights: a state dict with torchvision's names ("layer1.0.conv1.weight", ...); the classifier is ignored.
-
-    Raises:
-        ModelFileError: a weight is absent or has another shape; the network is then unchanged.
-    """
-    own, copies = network.state_dict(), {}
-    for target in own:
-        source = _torchvision_name(target)
-        if source is None:
-            continue
-        if source not in weights or weights[source].shape != own[target].shape:
-            came = "nothing" if source not in weights else str(tuple(weights[source].shape))
-            raise ModelFileError(
-                f"an ImageNet ResNet-34 has {source!r} of shape {tuple(own[target].shape)}, got {came}; "
-                "give the state dict of torchvision's resnet34"
-            )
-        copies[target] = weights[source]
-    network.load_state_dict(copies, strict=False)
-
-
-def _torchvision_name(name: str) -> str | None:
-    """Name in torchvision's resnet34 of a weight of ours; None where it has none."""
-    room, *rest = name.split(".")
-    if room == "stems":
-        return f"bn1.{rest[2]}" if rest[1] == "1" else None
-    if room != "layers":
-        return None
-    layer, block, part, kind, *tail = rest
-    number = {"first": "1", "second": "2"}.get(part)
-    unit = "conv" if kind == "conv" else "bn"
-    leaf = f"{unit}{number}" if number else f"downsample.{0 if unit == 'conv' else 1}"
-    return f"layer{int(layer) + 1}.{block}.{leaf}.{tail[-1]}"
 
 
 def freeze_streams(module: nn.Module, fold: bool) -> None:

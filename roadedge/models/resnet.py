@@ -12,7 +12,6 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from roadedge.errors import ModelFileError
 from roadedge.models.blocks import Freezable, fold_batch_norms
 
 WIDTHS = (64, 128, 256, 512)
@@ -82,38 +81,3 @@ class Stem(Freezable):
         out = nn.Sequential(conv, self.bn1, nn.ReLU(), self.pool)
         fold_batch_norms(out)
         return out
-
-
-def load_imagenet(network: nn.Module, weights: dict[str, Tensor]) -> int:
-    """Start every ResNet-34 trunk of `network` from ImageNet, and tell how many there are.
-
-    A stem whose first convolution is that of a raster keeps it; its norm is ImageNet's, as published for CMMPNet.
-    At a fraction of the width nothing fits, and that is refused.
-
-    Args:
-        network: changed in place.
-        weights: a state dict with torchvision's names ("layer1.0.conv1.weight", ...); the classifier is ignored.
-
-    Raises:
-        ModelFileError: there is no such trunk, or a weight is absent or has another shape; nothing is changed then.
-    """
-    own, copies = network.state_dict(), {}
-    trunks = sorted({key[: -len("layer1.0.conv1.weight")] for key in own if key.endswith("layer1.0.conv1.weight")})
-    for trunk in trunks:
-        for key in (key for key in own if key.startswith(trunk)):
-            source = key.removeprefix(trunk).removeprefix("stem.")
-            if not source.startswith(("conv1.", "bn1.", "layer")):
-                continue
-            if source.startswith("conv1.") and own[f"{trunk}stem.conv1.weight"].shape[1] != 3:
-                continue
-            if source not in weights or weights[source].shape != own[key].shape:
-                came = "nothing" if source not in weights else str(tuple(weights[source].shape))
-                raise ModelFileError(
-                    f"this network starts from a ResNet-34 with {source!r} of shape {tuple(own[key].shape)}, got "
-                    f"{came}; give the state dict of torchvision's resnet34, and a network of full width"
-                )
-            copies[key] = weights[source]
-    if not trunks:
-        raise ModelFileError("this network has no ResNet-34 trunk that ImageNet weights could go into")
-    network.load_state_dict(copies, strict=False)
-    return len(trunks)

@@ -49,6 +49,11 @@ class Augmentation:
         for kind, name, known in (("merge", self.merge, MERGES), ("average", self.average, AVERAGES)):
             if name not in known:
                 raise UnknownNameError(kind, name, known)
+        if self.plain and (self.merge, self.average) != (MERGES[0], AVERAGES[0]):
+            raise UsageError(
+                "--merge and --average say how windows, views and scales meet, and one look has none: "
+                "give --sliding-window, --tta or --scales"
+            )
 
     @property
     def plain(self) -> bool:

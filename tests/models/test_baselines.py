@@ -11,7 +11,6 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from roadedge.errors import ModelFileError
 from roadedge.export.graph import write_graph
 from roadedge.models import create_model, linknet, unet
 from roadedge.models.blocks import RoadNet
@@ -19,11 +18,10 @@ from roadedge.models.catalogue import gmac
 from roadedge.models.decoder_1d import TAPS, DiagonalConv, StripDecoder
 from roadedge.models.deeplab import DeepLab
 from roadedge.models.quantized import Quantization, QuantizedNet
-from roadedge.models.resnet import Stem, load_imagenet
+from roadedge.models.resnet import Stem
 from roadedge.models.streams import EarlyFusion, LateFusion
 from roadedge.spec import ModelSpec
 from tests.models.networks import disturb_norms, random_feeds
-from tests.models.test_cmipnet import synthetic_resnet34
 
 BOTH = ("image", "trajectory")
 # name, inputs, parameters and GMAC at 512² and 1024², counted by us in the published code with four channels.
@@ -182,34 +180,7 @@ class TestStrips:
         assert [s.rising for s in published.strips if isinstance(s, DiagonalConv)] == [True, True]
 
 
-class TestImageNet:
-    def test_the_trunk_has_torchvisions_names(self) -> None:
-        weights = synthetic_resnet34()
-        with torch.device("meta"):
-            own = {key.removeprefix("stream.") for key in create_model("dlinknet34").state_dict()}
-        trunk = {key.removeprefix("stem.") for key in own if key.startswith(("layer", "stem.conv1", "stem.bn1"))}
-        assert trunk == set(weights) - {"fc.weight", "fc.bias"}
-
-    def test_each_stream_starts_from_it_but_for_the_stem_of_a_raster(self) -> None:
-        network, weights = create_model("dlinknet34-late"), synthetic_resnet34()
-        own = network.state_dict()
-        before = own["streams.trajectory.stem.conv1.weight"].clone()
-        assert load_imagenet(network, weights) == 2
-        for name in ("image", "trajectory"):
-            for key in ("layer3.3.conv2.weight", "layer4.0.downsample.1.running_var"):
-                assert torch.equal(own[f"streams.{name}.{key}"], weights[key])
-            assert torch.equal(own[f"streams.{name}.stem.bn1.bias"], weights["bn1.bias"])
-        assert torch.equal(own["streams.image.stem.conv1.weight"], weights["conv1.weight"])
-        assert torch.equal(own["streams.trajectory.stem.conv1.weight"], before)
-
-    @pytest.mark.parametrize(("name", "width"), [("dlinknet34", 0.25), ("unet", 0.125)])
-    def test_what_does_not_fit_is_refused_and_nothing_changes(self, name: str, width: float) -> None:
-        network = small(name, width)
-        before = {key: value.clone() for key, value in network.state_dict().items()}
-        with pytest.raises(ModelFileError, match=r"full width|no ResNet-34 trunk"):
-            load_imagenet(network, synthetic_resnet34())
-        assert all(torch.equal(value, before[key]) for key, value in network.state_dict().items())
-
+class TestStem:
     def test_two_stems_become_one_convolution(self) -> None:
         stem = Stem(BOTH, 8).eval()
         disturb_norms(stem)  # type: ignore[arg-type] # any module

@@ -14,7 +14,6 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from torch import Tensor, nn
 
-from roadedge.errors import ModelFileError
 from roadedge.export.graph import write_graph
 from roadedge.models import create_model
 from roadedge.models.catalogue import gmac
@@ -26,7 +25,6 @@ from roadedge.models.cmipnet import (
     ExchangeBlock,
     FrozenExchange,
     informative,
-    load_imagenet,
     parts_read,
     sources,
 )
@@ -274,58 +272,3 @@ class TestFrozen:
 def cost(network: CMIPNet, fold: bool) -> int:
     """Numbers that the deployed graph holds."""
     return sum(value.numel() for value in network.deployed(fold).state_dict().values())
-
-
-def synthetic_resnet34() -> dict[str, Tensor]:
-    """A state dict with torchvision's names and random values."""
-    generator = torch.Generator().manual_seed(5)
-    shapes: dict[str, tuple[int, ...]] = {"conv1.weight": (64, 3, 7, 7), "fc.weight": (1000, 512), "fc.bias": (1000,)}
-
-    def norm(name: str, width: int) -> None:
-        shapes.update({f"{name}.{leaf}": (width,) for leaf in ("weight", "bias", "running_mean", "running_var")})
-        shapes[f"{name}.num_batches_tracked"] = ()
-
-    norm("bn1", 64)
-    inputs = 64
-    for layer, (width, depth) in enumerate(zip(WIDTHS, DEPTHS, strict=True), 1):
-        for block in range(depth):
-            name = f"layer{layer}.{block}"
-            shapes[f"{name}.conv1.weight"], shapes[f"{name}.conv2.weight"] = (width, inputs, 3, 3), (width, width, 3, 3)
-            norm(f"{name}.bn1", width)
-            norm(f"{name}.bn2", width)
-            if inputs != width:
-                shapes[f"{name}.downsample.0.weight"] = (width, inputs, 1, 1)
-                norm(f"{name}.downsample.1", width)
-            inputs = width
-    return {name: torch.rand(shape, generator=generator) for name, shape in shapes.items()}
-
-
-class TestImageNet:
-    def test_residual_layers_and_norms_go_into_both_streams(self) -> None:
-        network, weights = cmipnet(), synthetic_resnet34()
-        stem_before = network.stems["image"][0].weight.clone()  # type: ignore[index]
-        load_imagenet(network, weights)
-        own = network.state_dict()
-        assert torch.equal(own["layers.2.3.second.conv.weight"], weights["layer3.3.conv2.weight"])
-        assert torch.equal(own["layers.1.0.shortcut.conv.weight"], weights["layer2.0.downsample.0.weight"])
-        for m in (0, 1):
-            assert torch.equal(own[f"layers.3.2.first.norms.{m}.running_var"], weights["layer4.2.bn1.running_var"])
-            assert torch.equal(own[f"layers.3.0.shortcut.norms.{m}.weight"], weights["layer4.0.downsample.1.weight"])
-        assert torch.equal(own["stems.trajectory.1.bias"], weights["bn1.bias"])
-        assert torch.equal(own["stems.image.0.weight"], stem_before)
-
-    def test_all_of_layers_one_to_four_is_used(self) -> None:
-        network, weights = cmipnet(), synthetic_resnet34()
-        load_imagenet(network, weights)
-        loaded = {float(value.double().sum()) for value in network.state_dict().values()}
-        used = [name for name, value in weights.items() if name.startswith("layer") and value.ndim]
-        assert len(used) > 150
-        assert [name for name in used if float(weights[name].double().sum()) not in loaded] == []
-
-    def test_another_network_is_refused_and_nothing_changes(self) -> None:
-        network, weights = cmipnet(), synthetic_resnet34()
-        before = network.state_dict()["layers.0.0.first.conv.weight"].clone()
-        del weights["layer4.2.conv2.weight"]
-        with pytest.raises(ModelFileError, match=r"layer4\.2\.conv2\.weight.*torchvision's resnet34"):
-            load_imagenet(network, weights)
-        assert torch.equal(network.state_dict()["layers.0.0.first.conv.weight"], before)

@@ -17,10 +17,8 @@ from roadedge.models.blocks import RoadNet
 from roadedge.models.catalogue import gmac
 from roadedge.models.cmmpnet import VARIANTS, CMMPNet, DualEnhancement, LeanMessage, MaxPyramid, Message, Messages
 from roadedge.models.quantized import Quantization, QuantizedNet
-from roadedge.models.resnet import load_imagenet
 from roadedge.spec import ModelSpec
 from tests.models.networks import disturb_norms, random_feeds
-from tests.models.test_cmipnet import synthetic_resnet34
 
 ABLATIONS = [
     Messages(local_map, global_vector, gates)
@@ -129,10 +127,3 @@ def test_it_can_be_quantized(name: str) -> None:
     feeds = random_feeds(network, 64, 64, 1)
     out = QuantizedNet(network, Quantization()).unquantized()
     assert torch.allclose(logits(out, feeds), logits(network, feeds), atol=1e-4)
-
-
-def test_both_streams_start_from_imagenet() -> None:
-    with torch.device("meta"):
-        network = create_model("cmmpnet-linknet34")
-    network.to_empty(device="cpu")
-    assert load_imagenet(network, synthetic_resnet34()) == 2

@@ -8,7 +8,6 @@ import torch
 from roadedge.models import create_model
 from roadedge.models.catalogue import gmac
 from roadedge.models.deepdualmapper import DeepDualMapper, GatedFusion
-from roadedge.models.resnet import load_imagenet
 from tests.models.networks import random_feeds
 
 
@@ -36,20 +35,6 @@ def test_it_costs_less_than_two_whole_streams() -> None:
     with torch.device("meta"):
         late = gmac(create_model("dlinknet34-late").eval())
     assert 0.75 * late < gmac(of_meta("deepdualmapper").eval()) < late
-
-
-def test_imagenet_goes_into_both_encoders() -> None:
-    network = create_model("deepdualmapper-slim")
-    own = network.state_dict()
-    prefix = "encoders.image."
-    weights = {
-        key.removeprefix(prefix).removeprefix("stem."): torch.ones_like(own[key]) for key in own if prefix in key
-    }
-    assert load_imagenet(network, weights) == 2
-    state = network.state_dict()
-    assert bool((state["encoders.trajectory.layer3.0.conv1.weight"] == 1).all())
-    assert bool((state["encoders.image.stem.conv1.weight"] == 1).all())
-    assert not bool((state["encoders.trajectory.stem.conv1.weight"] == 1).all())
 
 
 class TestGatedFusion:

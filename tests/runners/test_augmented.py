@@ -246,6 +246,8 @@ class TestComplaints:
             ({"scales": (1.0, 1.0)}, "count double"),
             ({"window": (0, 8)}, "at least one pixel"),
             ({"margin": -1}, "zero or more"),
+            ({"merge": "blend"}, "one look has none"),
+            ({"average": "probability"}, "one look has none"),
         ],
     )
     def test_values_out_of_range_are_refused(self, how: dict[str, Any], match: str) -> None:

@@ -1,0 +1,173 @@
+"""Files from the net: fetched once, whole or not at all, with their digest checked where one is known."""
+
+from __future__ import annotations
+
+import hashlib
+import http.client
+import os
+import re
+import shutil
+import ssl
+import sys
+import urllib.error
+import urllib.request
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+import roadedge
+from roadedge.atomic import replacing
+from roadedge.environment import masked
+from roadedge.errors import ModelFileError, SourceError, UsageError
+
+CACHE_VARIABLE = "ROADEDGE_CACHE"
+DIGEST_MARK = "#sha256="
+TIMEOUT_S = 30.0  # without a byte
+CHUNK_BYTES = 1 << 20
+TOLD_EVERY_BYTES = 100 << 20  # where no bar can be drawn
+# what a lost or absent connection raises; other OSErrors are those of our own file
+LOST = (
+    urllib.error.URLError, http.client.HTTPException, TimeoutError, ConnectionError, ssl.SSLError, ValueError,
+)  # fmt: skip
+Tell = Callable[[str], None]
+
+
+def is_url(text: str) -> bool:
+    """Whether a text is an address that `fetch` takes."""
+    return text.lower().startswith(("http://", "https://"))
+
+
+def without_digest(text: str) -> tuple[str, str | None]:
+    """`PLACE#sha256=DIGEST` → (PLACE, digest in small letters); without the mark (text, None).
+
+    Raises:
+        UsageError: what follows the mark is no SHA-256 digest.
+    """
+    place, mark, digest = text.partition(DIGEST_MARK)
+    if not mark:
+        return text, None
+    if re.fullmatch(r"[0-9a-fA-F]{64}", digest) is None:
+        raise UsageError(f"{DIGEST_MARK} is followed by 64 hexadecimal digits, got {digest!r}")
+    return place, digest.lower()
+
+
+def cache_folder() -> Path:
+    """Where fetched files are kept: $ROADEDGE_CACHE, else roadedge/ in the user's cache."""
+    if os.environ.get(CACHE_VARIABLE):
+        return Path(os.environ[CACHE_VARIABLE]).expanduser()
+    base = os.environ.get("XDG_CACHE_HOME")
+    return (Path(base).expanduser() if base else Path.home() / ".cache") / "roadedge"
+
+
+def cached_path(url: str) -> Path:
+    """Where the file of an address is kept; the address is part of the name, so that no two share one."""
+    name = re.sub(r"[^\w.\-]", "_", unquote(Path(urlsplit(url).path).name)) or "file"
+    return cache_folder() / "downloads" / hashlib.sha256(url.encode()).hexdigest()[:16] / name
+
+
+def fetch(url: str, sha256: str | None = None, tell: Tell = lambda text: None) -> Path:
+    """The file of an address, from the cache where it was fetched before.
+
+    Args:
+        url: http or https.
+        sha256: its digest; None for no check.
+        tell: is given lines for the log: what is fetched, and without a terminal how far it is.
+
+    Raises:
+        SourceError: no network, no such host or file, or the connection broke off.
+        ModelFileError: the file has another digest than asked for; it is not kept.
+        OutputError: the cache cannot be written, or the disk is full.
+    """
+    path = cached_path(url)
+    if path.is_file():
+        if sha256 is not None:
+            check_digest(path, sha256)
+        return path
+    tell(f"fetching {masked(url)}")
+    with replacing(path) as temporary:
+        _receive(url, temporary, tell)
+        if sha256 is not None:
+            check_digest(temporary, sha256, masked(url))
+    tell(f"kept as {path}")
+    return path
+
+
+def check_digest(path: Path, sha256: str, called: str | None = None) -> None:
+    """Raise ModelFileError where a file has another digest; `called` is its name in the message."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while chunk := file.read(CHUNK_BYTES):
+            digest.update(chunk)
+    if digest.hexdigest() != sha256.lower():
+        raise ModelFileError(
+            f"{called or path} has the SHA-256 digest {digest.hexdigest()} and {sha256.lower()} was expected; "
+            "it is another file, or was changed: fetch it again from where the digest is given"
+        )
+
+
+def _receive(url: str, path: Path, tell: Tell) -> None:
+    """Copy what an address answers into `path`; raises SourceError."""
+    said = masked(url)
+    request = urllib.request.Request(url, headers={"User-Agent": f"roadedge/{roadedge.__version__}"})
+    try:
+        with urllib.request.urlopen(request, timeout=TIMEOUT_S) as answer, path.open("wb") as file:
+            size = int(answer.headers.get("Content-Length") or 0)
+            _check_room(path, size)
+            received = _copy(answer, file, size, tell)
+    except urllib.error.HTTPError as error:
+        raise SourceError(f"{said} answered {error.code} {error.reason}; check the address") from error
+    except LOST as error:
+        reason = getattr(error, "reason", None) or error
+        raise SourceError(
+            f"cannot fetch {said} ({reason}); is there a network? else fetch it elsewhere and give the file"
+        ) from error
+    if size and received != size:
+        raise SourceError(f"{said} broke off after {received} of {size} bytes; run again")
+
+
+def _check_room(path: Path, size: int) -> None:
+    free = shutil.disk_usage(path.parent).free
+    if size > free:
+        raise SourceError(
+            f"the file has {size / 1e6:.0f} MB and {free / 1e6:.0f} MB are free where {path.parent} lies; "
+            f"free some space, or let {CACHE_VARIABLE} name another folder"
+        )
+
+
+def _copy(answer: Any, file: Any, size: int, tell: Tell) -> int:
+    """Bytes that were copied; with a bar on a terminal, else with lines."""
+    received, told = 0, 0
+    with _Bar(size) as advance:
+        while chunk := answer.read(CHUNK_BYTES):
+            file.write(chunk)
+            received += len(chunk)
+            advance(len(chunk))
+            if received - told >= TOLD_EVERY_BYTES:
+                told = received
+                tell(f"{received / 1e6:.0f} MB" + (f" of {size / 1e6:.0f} MB" if size else ""))
+    return received
+
+
+class _Bar:
+    """A progress bar on stderr where that is a terminal; entering gives what moves it on."""
+
+    def __init__(self, size: int) -> None:
+        self._progress: Any = None
+        self._size = size
+
+    def __enter__(self) -> Callable[[int], None]:
+        if not sys.stderr.isatty():
+            return lambda count: None
+        from rich.console import Console
+        from rich.progress import BarColumn, DownloadColumn, Progress, TimeRemainingColumn, TransferSpeedColumn
+
+        columns = (BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
+        self._progress = Progress(*columns, console=Console(stderr=True), transient=True)
+        task = self._progress.add_task("fetch", total=self._size or None)
+        self._progress.start()
+        return lambda count: self._progress.advance(task, count)
+
+    def __exit__(self, *_: object) -> None:
+        if self._progress is not None:
+            self._progress.stop()
