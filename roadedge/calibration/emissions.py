@@ -1,8 +1,8 @@
 """The second emission of a quantized graph: FP16 between the INT8 layers, for GPUs, with the very same scales.
 
 In a strongly typed TensorRT network an FP32 island between INT8 layers costs the speed that INT8 won. What `halved`
-keeps in float32 in torch stays float32 here too: the normalisation behind the inputs, and what turns the last
-convolution's map into logits and probability.
+keeps in float32 in torch stays float32 here too: the normalisation behind the inputs, what turns the last convolution's
+map into logits and probability, and products of two maps, whose sums over all pixels leave the range of float16.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ OPSET = 19  # the first whose QuantizeLinear takes float16
 LARGEST_HALF = 65504.0
 FLOAT_INPUTS = {"Resize": (1, 2)}  # inputs of an operator that are float32 whatever it computes in
 PAIRS = ("QuantizeLinear", "DequantizeLinear")
+PRODUCTS = ("MatMul", "Gemm", "Einsum")
 
 
 def half_remainder(model: onnx.ModelProto) -> onnx.ModelProto:
@@ -162,9 +163,9 @@ class _Halves:
 
 
 def _float_nodes(model: onnx.ModelProto) -> set[int]:
-    """Numbers of the nodes that stay float32: ahead of all convolutions and pairs, and behind them.
+    """Numbers of the nodes that stay float32: ahead of all convolutions and pairs, behind them, and around products.
 
-    Of the latter what only moves values is half still: it is cheaper, and torch's FP16 network does the same.
+    Of those behind what only moves values is half still: it is cheaper, and torch's FP16 network does the same.
     """
     nodes = list(model.graph.node)
     heavy = [node.op_type in KINDS or node.op_type in PAIRS for node in nodes]
@@ -189,6 +190,32 @@ def _float_nodes(model: onnx.ModelProto) -> set[int]:
             if not moves:
                 found.add(number)
                 tail.update(node.output)
+    return found | _around_products(nodes, heavy, constant)
+
+
+def _around_products(nodes: Sequence[onnx.NodeProto], heavy: Sequence[bool], constant: set[str]) -> set[int]:
+    """Numbers of the products of two computed values, and of all that no convolution or pair parts from them.
+
+    Such are factorisations and graphs of pixels: their sums run over all pixels, and what they are divided by may lie
+    below float16's smallest number.
+    """
+    touching: dict[str, list[int]] = {}  # the light nodes that make or read a value
+    for number, node in enumerate(nodes):
+        if not heavy[number]:
+            for name in {*node.input, *node.output} - constant - {""}:
+                touching.setdefault(name, []).append(number)
+    waiting = [
+        number
+        for number, node in enumerate(nodes)
+        if node.op_type in PRODUCTS and sum(name not in constant for name in node.input if name) > 1
+    ]
+    found: set[int] = set()
+    while waiting:
+        number = waiting.pop()
+        if number not in found:
+            found.add(number)
+            names = {*nodes[number].input, *nodes[number].output} - constant - {""}
+            waiting += [other for name in names for other in touching[name] if other not in found]
     return found
 
 

@@ -159,3 +159,66 @@ def test_tensorrt_builds_a_foreign_network(tensorrt: ModuleType, foreign: Path, 
     assert size > 0
     assert half["QUANTIZE", "INT8"] == len(placement.points)
     assert half["DECONVOLUTION", "HALF"] == 2
+
+
+def factorised(largest: float) -> onnx.ModelProto:
+    """Image → convolution → its pixels times its pixels → convolution → logits and probability; Q/DQ in between.
+
+    The sums of the product over 16 pixels of `largest` go beyond what float16 holds.
+    """
+    parser = onnx.parser.parse_model(
+        """
+        <ir_version: 8, opset_import: ["" : 17]>
+        factorised (uint8[1,4,4,2] image) => (uint8[1,4,4] probability, float[1,2,4,4] logits)
+        {
+            raw = Cast<to=1>(image)
+            first = Transpose<perm=[0,3,1,2]>(raw)
+            map = Conv(first, a)
+            map_quantized = QuantizeLinear(map, scale, zero)
+            map_dequantized = DequantizeLinear(map_quantized, scale, zero)
+            b = DequantizeLinear(b_int8, one_scale, zero)
+            middle = Conv(map_dequantized, b)
+            square = Relu(middle)
+            product = MatMul(square, square)
+            mean = Div(product, count)
+            mean_quantized = QuantizeLinear(mean, scale, zero)
+            mean_dequantized = DequantizeLinear(mean_quantized, scale, zero)
+            c = DequantizeLinear(c_int8, one_scale, zero)
+            last = Conv(mean_dequantized, c)
+            logits = Identity(last)
+            one = Sigmoid(last)
+            cut = ReduceMean<axes=[1], keepdims=0>(one)
+            probability = Cast<to=2>(cut)
+        }
+        """
+    )
+    eye = np.eye(2, dtype=np.float32)[:, :, None, None]
+    constants = {"a": eye * np.float32(largest / 255), "b_int8": eye.astype(np.int8), "c_int8": eye.astype(np.int8),
+                 "count": np.float32(largest), "scale": np.float32(largest / 16), "one_scale": np.float32(1),
+                 "zero": np.int8(0)}  # fmt: skip
+    for name, value in constants.items():
+        parser.graph.initializer.append(numpy_helper.from_array(np.asarray(value), name))
+    return parser
+
+
+def test_products_of_two_maps_stay_float32_for_their_sums_leave_float16() -> None:
+    model = factorised(512.0)  # four times 512 squared: a million
+    half = half_remainder(model)
+    onnx.checker.check_model(half, full_check=True)
+    types, makers = types_of(half), {node.op_type: node for node in half.graph.node}
+    for operator in ("Relu", "MatMul", "Div"):
+        assert types[makers[operator].output[0]] == TensorProto.FLOAT, operator
+    assert types[makers["Conv"].output[0]] == TensorProto.FLOAT16
+    feeds = {"image": np.full((1, 4, 4, 2), 255, np.uint8)}
+    one, other = run(model, feeds, "logits"), run(half, feeds, "logits")
+    assert float(one.max()) > 1000
+    assert np.allclose(one, other, rtol=1e-2)
+
+
+def test_a_product_with_a_weight_is_half() -> None:
+    model = factorised(512.0)
+    matmul = next(node for node in model.graph.node if node.op_type == "MatMul")
+    matmul.input[1] = "weight"
+    model.graph.initializer.append(numpy_helper.from_array(np.eye(4, dtype=np.float32), "weight"))
+    half = half_remainder(model)
+    assert types_of(half)[next(n for n in half.graph.node if n.op_type == "MatMul").output[0]] == TensorProto.FLOAT16
