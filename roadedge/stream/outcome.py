@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 from roadedge.atomic import write_json
-from roadedge.environment import environment
 from roadedge.errors import DataError, NonFiniteError, PartialFailureError, RunInvalidError
 from roadedge.latency.drift import infer_drift
 from roadedge.latency.machine import MachineWatch
@@ -123,7 +122,6 @@ def conclude(
     )
     scores = score(run.counts) if run.counts else None
     metrics = metrics_of(run, profile, verdict, scores, facts)
-    write_json(folder / "env.json", metrics["environment"])
     write_json(folder / "metrics.json", metrics)
     if machine is None:
         return InferResult(folder, run, profile, verdict, scores, metrics)
@@ -159,5 +157,4 @@ def metrics_of(
         "outside_trained_density": run.remarks.outside_density,
         "road_fraction_of_last": run.last.mask.road_fraction if run.last else None,
         "scores": None if scores is None else {"label": SEMI_SYNTHETIC, **scores.to_dict()},
-        "environment": environment(),
     }

@@ -11,7 +11,8 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from roadedge.environment import masked, usable_cpus
+from roadedge.atomic import write_json
+from roadedge.environment import environment, masked, usable_cpus
 from roadedge.errors import OutputError, SpecMismatchError, UsageError
 from roadedge.latency.clock import Clock, HostClock
 from roadedge.latency.machine import MachineWatch
@@ -85,6 +86,8 @@ def infer(options: InferOptions, tell: Tell = lambda text: None, clock: Clock | 
         if options.backend == "onnxruntime" and runner.graph_precision.startswith("int8"):
             tell("note: ONNX Runtime computes symmetric INT8 slower than FP32; OpenVINO computes it faster")
         source.prepare()
+        where = environment()
+        write_json(folder / "env.json", where)  # now, so that a run that is killed is known as one
         records = FrameLog(folder, options.save is None or "csv" in options.save)
         stack.callback(records.close)
         bar = stack.enter_context(progress_bar(None if source.live else source.count))
@@ -98,9 +101,11 @@ def infer(options: InferOptions, tell: Tell = lambda text: None, clock: Clock | 
         error = _go(pipeline, sinks, machine)
         records.close()
         if not pipeline.run.answered and (error or pipeline.run.failures):  # there is nothing to write
-            (folder / "frames.csv").unlink(missing_ok=True)
+            for name in ("frames.csv", "env.json"):
+                (folder / name).unlink(missing_ok=True)
             raise error or failure_of(pipeline.run, folder)
         facts = {
+            "environment": where,
             "source": masked(options.source),
             "runner": {**runner.describe(), "file": model["file"]},  # folders name people and machines
             "model": model,
