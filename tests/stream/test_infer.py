@@ -24,6 +24,7 @@ from roadedge.errors import UsageError
 from roadedge.imagery import read_image, read_mask, write_png
 from roadedge.latency.profile import CSV_COLUMNS
 from roadedge.preprocess import Feeds
+from roadedge.runners.augmentation import Augmentation
 from roadedge.stream.outcome import InferOptions
 from roadedge.stream.plan import Plan
 from roadedge.stream.session import _read as read_by
@@ -411,7 +412,7 @@ def test_the_runner_is_opened_with_what_was_asked_and_closed(tiles: Path, monkey
 
     monkeypatch.setattr(roadedge.runners, "open_runner", record)
     assert main(["infer", "net.onnx", str(tiles), "--backend", "fake", "--precision", "fp32", "--threads", "2"]) == 0
-    assert opened == [("net.onnx", "fake", "fp32", 2, False)]
+    assert opened == [("net.onnx", "fake", "fp32", 2, False, Augmentation())]
     assert runner.closed
 
 
