@@ -252,7 +252,8 @@
     element("span", { textContent: low }), element("span", { textContent: high }));
   const short = (value) => String(Math.round(value * 10) / 10);
 
-  map.fitBounds(corners, { animate: false });
+  const beside = window.innerWidth > 800 ? 290 : 0; // of the panel, which hides nothing at first
+  map.fitBounds(corners, { animate: false, paddingBottomRight: [beside, 0] });
   map.setMinZoom(Math.floor(map.getBoundsZoom(corners)) - 2);
   map.setMaxBounds(corners.pad(0.5));
 
