@@ -658,7 +658,7 @@ def infer(
     threads: Annotated[int | None, typer.Option(help="Threads of the back-end.")] = None,
     threshold: Annotated[float | None, typer.Option(help="On the probability; default the model's.")] = None,
     save: Annotated[
-        str | None, typer.Option(help="Some of mask,overlay,video,csv,geojson, or none; default what suits SOURCE.")
+        str | None, typer.Option(help="Of mask,overlay,video,csv,geojson,geotiff; or none; default what suits SOURCE.")
     ] = None,
     send: Annotated[
         list[str] | None, typer.Option(help="Each frame's roads as JSON to udp://HOST:PORT or stdout.")

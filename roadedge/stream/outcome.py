@@ -21,7 +21,7 @@ from roadedge.stream.plan import Plan
 from roadedge.stream.sinks import side_by_side
 
 SCHEMA_VERSION = 1
-SAVES = ("mask", "overlay", "video", "csv", "geojson")
+SAVES = ("mask", "overlay", "video", "csv", "geojson", "geotiff")
 SEMI_SYNTHETIC = "semi-synthetic: image, truth and GPS points come from one simulation"
 
 

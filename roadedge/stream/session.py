@@ -254,6 +254,10 @@ def open_sinks(options: InferOptions, source: Source, folder: Path, clock: Clock
         sinks += open_sends(options.send, roads, lambda: source.epoch_s, clock)
         if "geojson" in wanted:
             sinks.append(GeoJsonSink(folder / "roads.geojsonl", roads, lambda: source.epoch_s))
+    if "geotiff" in wanted:
+        from roadedge.stream.sink_geotiff import GeoTiffSink
+
+        sinks.append(GeoTiffSink(folder / "geotiff"))
     if "mask" in wanted:
         sinks.append(MaskSink(folder / "masks"))
     if "overlay" in wanted:
