@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import datetime
+import signal
 import sys
 import time
 from collections.abc import Sequence
@@ -62,6 +63,8 @@ def main(arguments: list[str] | None = None) -> int:
     """Build or time, network after network, and write the table."""
     given = parse(arguments)
     given.work.mkdir(parents=True, exist_ok=True)
+    for asked in (signal.SIGINT, signal.SIGTERM):  # also in the background, where a shell has SIGINT ignored
+        signal.signal(asked, signal.default_int_handler)
     try:
         if not given.report:
             _work(given)

@@ -21,6 +21,7 @@ from benchmarks.nvidia.child import ended, held_mib, kill
 from roadedge.atomic import write_json
 
 LOOK_S = 0.25  # between two looks at a worker
+START_S = 300.0  # that a worker may take to load its libraries, on a machine that has much else to do
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +91,7 @@ def _watched(
     Returns:
         None where the worker ended by itself and left nothing undone; else why it was stopped, empty where it died.
     """
-    told, since = 0, time.time()
+    told, since = 0, time.time() + START_S  # it has the first network to begin with when its libraries are loaded
     while True:
         status = process.poll()
         if at.is_file():
