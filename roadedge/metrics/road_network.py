@@ -12,6 +12,7 @@ from roadedge.errors import MissingExtraError, SpecMismatchError
 from roadedge.roadgraph.graph import LONLAT, PIXEL, RoadGraph, measure
 from roadedge.trajectory.plane import LocalPlane
 
+_CELLS = 1 << 24  # distances that are found together: 128 MB
 _CHUNK = 1 << 20  # point-segment pairs that are looked at together: 50 MB
 
 
@@ -94,7 +95,13 @@ class RoadNetwork:
 
     def distances(self, places: Places) -> NDArray[np.float64]:
         """(P, P) costs by road between places, infinite where no road leads."""
-        return self.distances_from(places, np.arange(len(places)))[:, len(self.graph.nodes) :]
+        nodes, count = len(self.graph.nodes), len(places)
+        rows = max(_CELLS // (nodes + count + 1), 1)  # a country's nodes from every place at once would fill memory
+        parts = [
+            self.distances_from(places, np.arange(low, min(low + rows, count)))[:, nodes:]
+            for low in range(0, max(count, 1), rows)
+        ]
+        return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
     def distances_from(self, places: Places, sources: NDArray[np.int64]) -> NDArray[np.float64]:
         """(len(sources), N + P) costs from some of the places to all nodes and all places."""

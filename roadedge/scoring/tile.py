@@ -16,6 +16,7 @@ from roadedge.metrics.published import BUFFER_PX, PublishedCounts, count_publish
 from roadedge.metrics.relaxed import RelaxedCounts, count_relaxed
 from roadedge.scoring.aligned import Aligned, align
 from roadedge.scoring.extent import Extent, extent_named, extent_of
+from roadedge.scoring.large import is_large, read_large
 from roadedge.scoring.layers import Layer, read_layer
 from roadedge.scoring.pairing import Pair
 from roadedge.scoring.pictures import error_pictures
@@ -66,10 +67,14 @@ def score_tile(pair: Pair, settings: ScoreSettings, folder: Path | None) -> Tile
         OutputError: the picture cannot be written.
     """
     within = _within(pair, settings)
-    prediction, truth = _read(pair, settings, within)
+    counted = None
+    if is_large(pair.prediction) or is_large(pair.truth):
+        prediction, truth, counted = read_large(pair, settings, folder)
+    else:
+        prediction, truth = _read(pair, settings, within)
     both = align(prediction, truth, settings.gsd_m, settings.threshold, settings.graph.tracing, within)
     graphs = (both.truth.graph(), both.predicted.graph()) if settings.graph.any else None
-    pixels, published = _areas(both, settings)
+    pixels, published = (counted, None) if counted is not None else _areas(both, settings)
     relaxed, note = _relaxed(both, settings)
     scores = None if graphs is None else compare_graphs(*graphs, settings.graph)
     if pixels is None and relaxed is None and scores is None:
@@ -77,7 +82,8 @@ def score_tile(pair: Pair, settings: ScoreSettings, folder: Path | None) -> Tile
             f"{prediction.name} and {truth.name}: {note or 'lines without widths have no pixels to count'}; "
             "ask for --apls, --apls-time, --topo or --junctions"
         )
-    picture = None if folder is None else picture_name(pair.name)
+    nothing = graphs is None and counted is not None  # a large raster's areas are not drawn
+    picture = None if folder is None or nothing else picture_name(pair.name)
     if folder is not None and picture is not None:
         drawn = error_pictures(both, graphs, settings, pixels, scores)
         write_png(folder / picture, drawn)

@@ -14,6 +14,7 @@ import pytest
 from roadedge.cli import main
 from roadedge.georeference.raster_place import RasterPlace, from_lonlat, to_lonlat
 from roadedge.roadgraph import RoadGraph, write_geojson
+from roadedge.scoring import large
 from roadedge.scoring.extent import Extent, cut_to, extent_of, rectangle
 from roadedge.scoring.on_ground import on_one_plane
 from roadedge.scoring.vectors import read_vector_graph
@@ -292,3 +293,52 @@ def test_a_turned_raster_with_a_hole_has_the_shape_of_its_data() -> None:
     plane = LocalPlane(*Extent("a", turned).centre())
     assert Extent("a", turned).polygon(plane).area == pytest.approx(200, rel=2e-3)
     assert Extent("a", turned, valid).polygon(plane).area == pytest.approx(190, rel=2e-3)
+
+
+@pytest.fixture
+def everything_is_large(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(large, "LARGEST_PIXELS", 1000)
+    monkeypatch.setattr(large, "WINDOW_ROWS", 128)
+
+
+@pytest.mark.usefixtures("everything_is_large")
+def test_a_large_raster_scores_in_strips_what_it_scores_as_a_whole(
+    raster: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    truth = write(tmp_path / "truth.gpkg", "EPSG:4326")
+    found = scored(capsys, raster, truth, "--apls", "--topo", "--junctions", "-o", tmp_path / "out")
+    assert found["graph"]["APLS"] > 0.98
+    assert found["graph"]["junctions"]["matched"] == 1
+    assert found["samples"][0]["graph"]["true_length"] == pytest.approx(350, rel=2e-3)
+    assert any("traced in strips, in cells of 0.5 m" in note for note in found["notes"])
+    assert (tmp_path / "out" / "pictures" / "probability.png").stat().st_size > 1000
+    assert not list(tmp_path.glob("out/pictures/*scratch*"))
+
+
+@pytest.mark.usefixtures("everything_is_large")
+def test_pixels_of_large_rasters_are_counted_in_windows_without_what_is_ignored(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    label = crossing()
+    label[:, :40] = np.where(crossing()[:, :40] == 255, np.uint8(128), np.uint8(0))
+    label[200:210, 250:390] = 255  # a road that is missed
+    truth = write_raster(tmp_path / "truth.tif", label)
+    for number, plane in enumerate((crossing(), crossing() // 255, crossing().astype(np.float32) / 255)):
+        prediction = write_raster(tmp_path / f"p{number}.tif", plane)
+        found = scored(capsys, prediction, truth, "--apls")
+        counts = found["pixels"]["pixels"]
+        assert (counts["ignored"], counts["fn"], counts["fp"]) == (400, 1400, 0)
+        assert 0.2 < found["graph"]["APLS"] < 0.99
+        assert found["samples"][0]["graph"]["proposed_length"] == pytest.approx(350 - 20, rel=0.05)
+    alone = scored(capsys, prediction, truth, "-o", tmp_path / "out")
+    assert alone["pixels"]["pixels"]["fn"] == 1400
+    assert alone["graph"] is None
+    elsewhere = rasterio.Affine(GSD, 0, EAST + 90, 0, -GSD, NORTH)
+    for other, options, sentence in (
+        (write_raster(tmp_path / "small.tif", crossing()[:200]), (), "200 x 400"),
+        (write_raster(tmp_path / "shift.tif", crossing(), transform=elsewhere), (), "two grids"),
+        (write_raster(tmp_path / "grey.tif", crossing() // 2), (), "threshold it first"),
+        (truth, ("--relaxed", "3"), "cut out tiles"),
+    ):
+        assert run(prediction, other, *options) in (2, 8)
+        assert sentence in capsys.readouterr().err
