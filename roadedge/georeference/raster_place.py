@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -32,6 +33,8 @@ class RasterPlace:
         height, width = self.size
         middle = _apply(self.transform, np.array([[width / 2, height / 2]]))
         lon, lat = to_lonlat(middle, self.crs)[0].tolist()
+        if 180 < abs(lon) <= 360:  # degrees that go on beyond the antimeridian, as scenes across it are written
+            lon -= math.copysign(360, lon)
         if not (abs(lon) <= 180 and abs(lat) < 90):
             raise DataError(
                 f"by geotransform and CRS ({self.crs.split(',')[0][:60]}) the image's middle lies at "

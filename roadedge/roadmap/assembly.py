@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from roadedge.errors import OutputError, SourceError
+from roadedge.errors import OutputError, RoadEdgeError, SourceError
 from roadedge.roadmap.blending import blend_cell
 from roadedge.roadmap.coarse import Coarse
 from roadedge.roadmap.cog import open_plain
@@ -122,7 +122,9 @@ class Assembly:
 
         try:
             yield
-        except ValueError as error:
-            raise SourceError(f"{error}; delete it and go on with --resume") from error
+        except RoadEdgeError:
+            raise
         except rasterio.errors.RasterioError as error:
             raise OutputError(f"cannot write {self._path}: {error}; is the disk full?") from error
+        except (OSError, ValueError) as error:
+            raise SourceError(f"a finished tile cannot be read ({error}); go on with --resume") from error

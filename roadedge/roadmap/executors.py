@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from roadedge.errors import RoadEdgeError, UnknownNameError
 from roadedge.roadmap.job import Job, TileDone
 from roadedge.roadmap.worker import Sources, Worker
+from roadedge.runners import Runner
 
 Batches = Sequence[list[int]]
 OnDone = Callable[[TileDone], None]
@@ -27,12 +28,14 @@ MOST_LOSSES = 3  # workers that one batch may take with it before it is given up
 class Crew:
     """How many workers of how many threads; `chosen`: by the user, not by the number of processors here.
 
-    Of Ray: where its cluster is, what an actor asks for, and how long a batch may take before it counts as lost.
+    `first` is a network that is loaded already, for a worker of this process. Of Ray: where its cluster is, what an
+    actor asks for, and how long a batch may take before it counts as lost.
     """
 
     workers: int
     threads: int = 1
     chosen: bool = False
+    first: Runner | None = None
     ray_address: str | None = None
     ray_gpus: float = 0.0
     ray_cpus: float = 0.5
@@ -44,7 +47,7 @@ Executor = Callable[[Job, Batches, Crew, OnDone, Tell], None]
 
 def run_serial(job: Job, batches: Batches, crew: Crew, on_done: OnDone, tell: Tell) -> None:
     """One after the other, in this thread; the back-end may use all cores for each."""
-    with Worker(job) as worker:
+    with Worker(job, runner=crew.first) as worker:
         for batch in batches:
             for done in worker.run(batch):
                 on_done(done)
@@ -57,9 +60,9 @@ def run_threads(job: Job, batches: Batches, crew: Crew, on_done: OnDone, tell: T
     stop = threading.Event()
     sources = Sources(job)
 
-    def work() -> None:
+    def work(runner: Runner | None) -> None:
         try:
-            with Worker(job, sources) as worker:
+            with Worker(job, sources, runner) as worker:
                 while not stop.is_set():
                     try:
                         batch = todo.popleft()
@@ -69,7 +72,8 @@ def run_threads(job: Job, batches: Batches, crew: Crew, on_done: OnDone, tell: T
         except BaseException as error:  # handed to the thread that waits for it
             results.put(error)
 
-    crowd = [threading.Thread(target=work, name=f"map-{i}") for i in range(min(crew.workers, len(batches)))]
+    loaded = [crew.first, *[None] * (crew.workers - 1)]
+    crowd = [threading.Thread(target=work, args=(runner,), name="map") for runner in loaded[: len(batches)]]
     try:
         for thread in crowd:
             thread.start()
@@ -106,6 +110,7 @@ def executor(name: str) -> Executor:
     return found
 
 
+HERE = ("serial", "threads")  # compute in this process
 EXECUTORS: dict[str, Executor | str] = {
     "serial": run_serial,
     "threads": run_threads,

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import importlib.util
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
-from roadedge.errors import UsageError
 from roadedge.roadmap.survey import Scene
 from roadedge.roadmap.tiling import TilePlan
 from roadedge.runners import Runner, open_runner
+from roadedge.spec import ModelSpec, read_sidecar
+from roadedge.weights import find_model
 
 STAGES = ("read", "points", "infer", "write")
 
@@ -24,19 +27,28 @@ class NetworkChoice:
 
     def open(self, window: tuple[int, int] | None = None) -> Runner:
         """Load it, for windows of (H, W) where given; raises as `open_runner` does."""
-        runner = open_runner(self.model, self.backend, self.precision, self.threads)
-        try:
-            return runner if window is None else fitted(runner, window)
-        except BaseException:
-            runner.close()
-            raise
+        return open_runner(self.model, self.backend, self.precision, self.threads, size=window)
+
+    def look(self) -> tuple[ModelSpec, bool, Path]:
+        """Its spec, whether it takes windows of any size, and its file; loaded only where the file does not say."""
+        path = find_model(self.model)
+        by_openvino = path.suffix == ".onnx" and self.backend in ("auto", "openvino")
+        any_size = by_openvino and importlib.util.find_spec("openvino") is not None
+        stated = read_sidecar(path)
+        if stated is not None:
+            spec = stated[0]
+        else:
+            with self.open() as runner:
+                spec = runner.spec
+        return spec, spec.size is None or any_size, path
 
 
 @dataclass(frozen=True, slots=True)
 class Job:
     """A map to be made: `folder` is where its tiles go.
 
-    `coarse` pixels of the grid along a side make one of the backdrop, `dense` one of the density. `points` is the path of a store, `second` another raster for the network's second modality.
+    `coarse` pixels of the grid along a side make one of the backdrop, `dense` one of the density. `points` is the path
+    of a store, `second` another raster for the network's second modality.
     """
 
     scene: Scene
@@ -64,22 +76,4 @@ class TileDone:
     seconds: dict[str, float] = field(default_factory=dict)
     peak_mb: float = 0.0  # of the process that computed it, by then
     process: int = 0
-
-
-def can_be_fitted(runner: Runner) -> bool:
-    """Whether the network can be given windows of another size than the file's."""
-    return runner.spec.size is None or hasattr(runner, "resize")
-
-
-def fitted(runner: Runner, window: tuple[int, int]) -> Runner:
-    """The network, for windows of (H, W) pixels; raises UsageError where its file is of another size."""
-    if runner.spec.size in (None, window):
-        return runner
-    resize = getattr(runner, "resize", None)
-    if resize is None:
-        raise UsageError(
-            f"{runner.spec.name} was exported for {runner.spec.size} pixels and {runner.name} takes no others; "
-            "leave --tile out, or export it with --dynamic"
-        )
-    resize(window)
-    return runner
+    runner: dict[str, Any] | None = None  # what computes, with the first tile of a worker

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
 from collections.abc import Callable
@@ -14,7 +15,7 @@ from roadedge.environment import environment, usable_cpus
 from roadedge.errors import OutputError, UsageError
 from roadedge.roadmap.assembly import Assembly
 from roadedge.roadmap.cog import check_room, write_cog
-from roadedge.roadmap.executors import Crew, executor
+from roadedge.roadmap.executors import HERE, Crew, executor
 from roadedge.roadmap.job import TileDone
 from roadedge.roadmap.map_folder import (
     DONE,
@@ -31,6 +32,7 @@ from roadedge.roadmap.memory import peak_mb
 from roadedge.roadmap.preparing import Prepared, prepare
 from roadedge.roadmap.settings import MapSettings, Shard
 from roadedge.run_folder import open_run_folder
+from roadedge.runners import Runner
 
 Tell = Callable[[str], None]
 Roads = Callable[[Path, Path | None], dict[str, Any]]  # folder, store of points → what map.json says of the roads
@@ -86,15 +88,18 @@ def make_map(order: MapOrder, settings: MapSettings, tell: Tell, roads: Roads | 
     prepared = prepare(order.scene, settings, order.output.absolute() / WORK, order.points, order.lidar)
     for note in prepared.notes:
         tell(f"note: {note}")
-    folder = _open_folder(order)
-    with locked(folder, order.shard):
+    with contextlib.ExitStack() as held:
+        here = settings.executor in HERE and not order.join  # what cannot be loaded is said before anything is written
+        first = held.enter_context(prepared.job.network.open(prepared.job.plan.window)) if here else None
+        folder = _open_folder(order)
+        held.enter_context(locked(folder, order.shard))
         if (folder / DONE).exists():
             raise UsageError(f"{folder} holds a finished map; choose another -o/--output, or pass --overwrite")
         go_on = order.resume or order.join or order.shard is not None
         open_work(folder, identity(prepared.job, prepared.digest), go_on)
         write_text(folder / "recipe.toml", settings.to_toml())
         write_json(folder / "env.json", environment())
-        return _Run(order, settings, prepared, folder, tell, roads, began).go()
+        return _Run(order, settings, prepared, folder, tell, roads, began, first).go()
 
 
 class _Run:
@@ -109,14 +114,18 @@ class _Run:
         tell: Tell,
         roads: Roads | None,
         began: float,
+        first: Runner | None,
     ) -> None:
         self.order, self.settings, self.folder, self.tell, self.roads = order, settings, folder, tell, roads
         self.prepared, self.job, self.grid = prepared, prepared.job, prepared.job.scene.grid
         self.began = self.marked = began
+        self.first = first
         self.clock: dict[str, float] = {}
         self.done = finished_tiles(self.job, alone=order.shard is None)
         pixels = self.grid.height * self.grid.width / len(self.job.plan)
-        self.progress = Progress(tell, len(self.job.plan), len(self.done), pixels)
+        count = len(self.job.plan)
+        self.mine = order.shard.of(count) if order.shard else range(0) if order.join else range(count)
+        self.progress = Progress(tell, len(self.mine), len(self.done.intersection(self.mine)), pixels)
         self.mark("prepare")
 
     def mark(self, step: str) -> None:
@@ -127,14 +136,20 @@ class _Run:
 
     def go(self) -> MapResult:
         """Compute what is missing, and finish the map if nothing is."""
-        plan, order = self.job.plan, self.order
-        mine = order.shard.of(len(plan)) if order.shard else range(0) if order.join else range(len(plan))
-        todo = [tile for tile in mine if tile not in self.done]
+        try:
+            return self._go()
+        except KeyboardInterrupt:
+            raise KeyboardInterrupt(
+                f"{len(self.done)} of {len(self.job.plan)} tiles are done; the same command with --resume goes on"
+            ) from None
+
+    def _go(self) -> MapResult:
+        todo = [tile for tile in self.mine if tile not in self.done]
         self._say_begin(todo)
-        if order.shard or order.join:
+        if self.order.shard or self.order.join:
             self._compute(todo, None)
             return self._join()
-        check_room(self.folder / WORK, self.grid.height * self.grid.width // 4)
+        check_room(self.folder / WORK, self.grid.height * self.grid.width)  # the plain raster, a byte a pixel
         assembly = Assembly(self.job, self.folder / WORK / PROBABILITY, self.prepared.has_holes)
         try:
             for tile in sorted(self.done):
@@ -157,14 +172,9 @@ class _Run:
                 assembly.done(done.tile)
 
         chosen = self.settings.workers is not None
-        crew = Crew(workers, threads or 1, chosen, self.settings.ray_address, self.settings.ray_gpus)
-        try:
-            if batches:
-                executor(self.settings.executor)(self.job, batches, crew, on_done, self.tell)
-        except KeyboardInterrupt:
-            raise KeyboardInterrupt(
-                f"{len(self.done)} of {len(self.job.plan)} tiles are done; the same command with --resume goes on"
-            ) from None
+        crew = Crew(workers, threads or 1, chosen, self.first, self.settings.ray_address, self.settings.ray_gpus)
+        if batches:
+            executor(self.settings.executor)(self.job, batches, crew, on_done, self.tell)
         self.mark("tiles")
 
     def _join(self) -> MapResult:
@@ -192,6 +202,8 @@ class _Run:
         assembly.coarse.write_density(self.folder / DENSITY, self.prepared.spec.heatmap, work / DENSITY, threads)
         assembly.coarse.write_backdrop(self.folder / BACKDROP)
         self.mark("cog")
+        if self.job.points is not None and not assembly.points:
+            self.tell(f"note: none of the points of {self.job.points.name} lies on the scene")
         said = None
         if self.roads is not None:
             said = self.roads(self.folder, self.job.points)
@@ -204,7 +216,7 @@ class _Run:
 
     def _say_begin(self, todo: list[int]) -> None:
         height, width = self.grid.size
-        spec, (high, wide) = self.prepared.spec, self.job.plan.window
+        high, wide = self.job.plan.window
         workers, threads = self.settings.crew_size()
         self.tell(
             f"{height} x {width} px at {self.grid.gsd_m:.3g} m, {self.grid.area_km2:.3g} km², in {self.grid.crs}"
@@ -212,8 +224,8 @@ class _Run:
             f"{self.job.plan.overlap} px shared"
         )
         self.tell(
-            f"{spec.name} in {self.prepared.runner['backend']} {self.prepared.runner['precision']}, "
-            f"{self.settings.executor}: {workers} x {threads or 'all'} threads; {len(todo)} tiles to do"
+            f"{self.prepared.model.name}, {self.settings.executor}: {workers} x {threads or 'all'} threads; "
+            f"{len(todo)} tiles to do"
         )
 
     def _metrics(self, assembly: Assembly, roads: dict[str, Any] | None) -> dict[str, Any]:
@@ -228,7 +240,7 @@ class _Run:
             "schema_version": 1,
             "scene": self.order.scene.name,
             "files": len(self.job.scene.files),
-            "model": {**self.prepared.runner, "file": Path(self.prepared.runner["file"]).name},
+            "model": {**(progress.runner or {"model": self.prepared.spec.name}), "file": self.prepared.model.name},
             "sha256": self.prepared.digest,
             "licence": self.prepared.spec.licence,
             "semi_synthetic": self.prepared.spec.semi_synthetic,

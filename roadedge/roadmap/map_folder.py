@@ -116,7 +116,7 @@ def open_work(folder: Path, plan: dict[str, Any], resume: bool) -> Path:
 def finished_tiles(job: Job, alone: bool) -> set[int]:
     """The tiles whose files are there and whole; `alone`: parts that a killed run left are cleared away."""
     if alone:
-        for part in job.folder.glob("*/.*.part.tile"):
+        for part in (*job.folder.glob("*/.*.part.tile"), *job.folder.parent.glob(".*.part.*")):
             part.unlink(missing_ok=True)
     return {tile for tile in range(len(job.plan)) if is_whole(job.tile_path(tile))}
 

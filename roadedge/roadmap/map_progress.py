@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable
+from typing import Any
 
 from roadedge.roadmap.job import STAGES, TileDone
 
@@ -20,6 +21,7 @@ class Progress:
         self.before, self.finished, self.pixels, self.points = done_before, 0, 0, 0
         self.seconds = dict.fromkeys(STAGES, 0.0)
         self.peaks: dict[int, float] = {}
+        self.runner: dict[str, Any] | None = None
         self._began = self._told = time.perf_counter()
         self._every_s = TERMINAL_S if sys.stderr.isatty() else LOG_S
 
@@ -30,6 +32,7 @@ class Progress:
         self.points += done.points
         for stage, spent in done.seconds.items():
             self.seconds[stage] += spent
+        self.runner = self.runner or done.runner
         if done.process:
             self.peaks[done.process] = max(done.peak_mb, self.peaks.get(done.process, 0.0))
         now = time.perf_counter()

@@ -6,19 +6,16 @@ import dataclasses
 import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-import numpy as np
 
 from roadedge.errors import DataError, SpecMismatchError
 from roadedge.georeference.raster_place import to_lonlat
 from roadedge.preprocess import check_band
 from roadedge.roadmap.coarse import coarse_steps
-from roadedge.roadmap.grid import converted
-from roadedge.roadmap.job import Job, NetworkChoice, can_be_fitted
+from roadedge.roadmap.job import Job, NetworkChoice
 from roadedge.roadmap.settings import DEFAULT_TILE, MapSettings
 from roadedge.roadmap.survey import MapGrid, Scene, survey
 from roadedge.roadmap.tiling import plan_tiles
+from roadedge.roadmap.window import bounds_in
 from roadedge.spec import ModelSpec, sha256_of
 from roadedge.trajectory.point_store import PointStore
 
@@ -27,12 +24,12 @@ PHASE = 32  # windows start on multiples of it even where a network does not say
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """A job, the spec and digest of its network, what runs it, and what the user should know."""
+    """A job, the spec, file and digest of its network, and what the user should know."""
 
     job: Job
     spec: ModelSpec
+    model: Path
     digest: str
-    runner: dict[str, Any]
     has_holes: bool
     notes: tuple[str, ...]
 
@@ -54,10 +51,8 @@ def prepare(
     """
     _, threads = settings.crew_size()
     network = NetworkChoice(settings.model, settings.backend, settings.precision, threads)
-    with network.open() as runner:
-        spec, about = runner.spec, runner.describe()
-        fixed = None if can_be_fitted(runner) and settings.tile != _only(spec.size) else spec.size
-        digest = sha256_of(runner.file)
+    spec, any_size, path = network.look()
+    fixed = None if any_size and settings.tile != _only(spec.size) else spec.size
     seen = survey(scene, settings.gsd_m or spec.gsd_m, spec.gsd_tolerance, settings.crs)
     check_band(seen.grid.gsd_m, spec, settings.strict)
     plan = plan_tiles(
@@ -77,7 +72,7 @@ def prepare(
         notes.append(f"{spec.name} takes points and is given none")
     coarse, dense = coarse_steps(seen.grid)
     job = Job(seen, plan, network, folder, points, second, coarse, dense)
-    return Prepared(job, spec, digest, about, _has_holes(seen), tuple(notes))
+    return Prepared(job, spec, path, sha256_of(path), _has_holes(seen), tuple(notes))
 
 
 def _only(size: tuple[int, int] | None) -> int | None:
@@ -91,30 +86,18 @@ def _check_points(path: Path, grid: MapGrid, spec: ModelSpec) -> list[str]:
             return [f"{path.name} holds no points"]
         bounds, crs, rows = store.bounds, store.crs, store.rows
     x0, y0, x1, y1 = bounds
-    corners = converted_corners((x0, y0, x1, y1), crs, grid.crs)
-    left, bottom, right, top = grid.bounds(0, 0, grid.height, grid.width)
-    if corners[0] > right or corners[2] < left or corners[1] > top or corners[3] < bottom:
+    left, bottom, right, top = here = grid.bounds(0, 0, grid.height, grid.width)
+    west, south, east, north = bounds_in(crs, grid.crs, here)
+    beside = west <= east and (x0 > east or x1 < west)  # west > east is a scene across the antimeridian
+    if beside or y0 > north or y1 < south:
         at = to_lonlat([[(x0 + x1) / 2, (y0 + y1) / 2]], crs)[0]
-        here = to_lonlat([[(left + right) / 2, (bottom + top) / 2]], grid.crs)[0]
+        lies = to_lonlat([[(left + right) / 2, (bottom + top) / 2]], grid.crs)[0]
         raise DataError(
             f"none of the {rows} points of {path.name} lies on the scene: they are about {at[0]:.4f}, {at[1]:.4f} and "
-            f"it about {here[0]:.4f}, {here[1]:.4f} (longitude, latitude); check the order and sign of "
+            f"it about {lies[0]:.4f}, {lies[1]:.4f} (longitude, latitude); check the order and sign of "
             "their coordinates, and --datum when they are ingested"
         )
     return [] if spec.second == "trajectory" else [f"{spec.name} looks at no points; they serve the roads alone"]
-
-
-def converted_corners(
-    bounds: tuple[float, float, float, float], source: str, target: str
-) -> tuple[float, float, float, float]:
-    """A box of one CRS in another, by corners and middles of sides; without bounds where it does not reach."""
-    x0, y0, x1, y1 = bounds
-    xs, ys = (x0, (x0 + x1) / 2, x1), (y0, (y0 + y1) / 2, y1)
-    xy = converted(np.array([[x, y] for x in xs for y in ys]), source, target)
-    if not np.isfinite(xy).all():
-        return -math.inf, -math.inf, math.inf, math.inf
-    low, high = xy.min(axis=0), xy.max(axis=0)
-    return float(low[0]), float(low[1]), float(high[0]), float(high[1])
 
 
 def _on(grid: MapGrid, other: Scene) -> Scene:

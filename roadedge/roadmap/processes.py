@@ -12,6 +12,7 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 from typing import Any
 
+from roadedge.errors import RoadEdgeError
 from roadedge.roadmap.executors import MOST_LOSSES, Batches, Crew, OnDone, Tell, gave_up
 from roadedge.roadmap.job import Job
 from roadedge.roadmap.worker import Worker
@@ -48,8 +49,8 @@ def run_processes(job: Job, batches: Batches, crew: Crew, on_done: OnDone, tell:
                 answer = _answer(hand)
                 if answer is None:
                     hands.remove(hand)
-                    _mourn(hand, todo, losses, tell)
-                    hands.append(_hire(context, job, todo))
+                    if _mourn(hand, todo, losses, tell):
+                        hands.append(_hire(context, job, todo))
                     continue
                 if isinstance(answer, BaseException):
                     raise answer
@@ -85,18 +86,20 @@ def _answer(hand: _Hand) -> Any:
         return None
 
 
-def _mourn(hand: _Hand, todo: deque[list[int]], losses: Counter[int], tell: Tell) -> None:
+def _mourn(hand: _Hand, todo: deque[list[int]], losses: Counter[int], tell: Tell) -> bool:
+    """Take leave of a worker that has ended; whether it was at something, which is then to be done again."""
     hand.pipe.close()
     hand.process.join()
     code = hand.process.exitcode or 0
     how = f"killed by {signal.Signals(-code).name}" if code < 0 else f"it ended with code {code}"
-    if hand.batch is None:
-        return
+    if hand.batch is None:  # it was told to go
+        return False
     losses[hand.batch[0]] += 1
     if losses[hand.batch[0]] >= MOST_LOSSES:
         raise gave_up(hand.batch, MOST_LOSSES)
     todo.appendleft(hand.batch)
     tell(f"a worker was lost ({how}); tile {hand.batch[0]} is done again")
+    return True
 
 
 def _dismiss(hands: list[_Hand]) -> None:
@@ -122,4 +125,4 @@ def _labour(job: Job, pipe: Connection, verbose: bool) -> None:
         return
     except BaseException as error:
         with contextlib.suppress(OSError):
-            pipe.send(error)
+            pipe.send(error if isinstance(error, RoadEdgeError) else RuntimeError(f"{type(error).__name__}: {error}"))

@@ -23,12 +23,18 @@ HIRE_S = 120.0  # until a cluster without room for one actor is an error
 
 
 class _Actor:
-    """What runs on the cluster."""
+    """What runs on the cluster. Its network is loaded with its first batch, so that an error comes back as one."""
 
     def __init__(self, job: Job) -> None:
-        self._worker = Worker(job)
+        self._job = job
+        self._worker: Worker | None = None
+
+    def ready(self) -> bool:
+        return True
 
     def run(self, batch: list[int]) -> list[TileDone]:
+        if self._worker is None:
+            self._worker = Worker(self._job)
         return self._worker.run(batch)
 
 
@@ -82,18 +88,28 @@ class _Crowd:
         self._todo: deque[list[int]] = deque()
         self._losses: Counter[int] = Counter()
         self._at: dict[Any, tuple[Any, list[int], float]] = {}  # answer to come → actor, batch, since when
-        self._answered = False
 
     def work(self, batches: Batches, on_done: OnDone) -> None:
         """All batches, each until it is done."""
         self._todo.extend(batches)
-        for _ in range(min(self._size(), len(batches))):
-            self._give(self._kind.remote(self._job))
+        actors = [self._kind.remote(self._job) for _ in range(min(self._size(), len(batches)))]
+        self._await_one(actors)
+        for actor in actors:
+            self._give(actor)
         while self._at:
             ready, _ = self._ray.wait(list(self._at), num_returns=1, timeout=LOOK_S)
             for answer in ready:
                 self._take(answer, on_done)
             self._look_for_the_silent()
+
+    def _await_one(self, actors: list[Any]) -> None:
+        """Until one has begun, on whatever machine; the others may come later, as room is made for them."""
+        ready, _ = self._ray.wait([actor.ready.remote() for actor in actors], num_returns=1, timeout=HIRE_S)
+        if not ready:
+            raise EnvironmentFault(
+                f"no actor has begun within {HIRE_S:.0f} s: one asks for {self._crew.ray_cpus} CPU and "
+                f"{self._crew.ray_gpus} GPU, the cluster has {self._ray.cluster_resources()}"
+            )
 
     def _size(self) -> int:
         """As many as were asked for, else as many as the cluster has room for."""
@@ -116,14 +132,10 @@ class _Crowd:
         try:
             finished = self._ray.get(answer)
         except self._ray.exceptions.RayActorError as error:
-            cause = getattr(error, "cause", None)
-            if isinstance(cause, RoadEdgeError):  # it could not begin at all
-                raise cause from error
             self._lost(batch, str(error).strip().splitlines()[0][:120])
         except self._ray.exceptions.RayTaskError as error:
             raise (error.cause if isinstance(error.cause, RoadEdgeError) else error) from error
         else:
-            self._answered = True
             self._give(actor)
             for done in finished:
                 on_done(done)
@@ -138,11 +150,6 @@ class _Crowd:
 
     def _look_for_the_silent(self) -> None:
         now = time.monotonic()
-        if not self._answered and self._at and now - min(since for *_, since in self._at.values()) > HIRE_S:
-            raise EnvironmentFault(
-                f"no actor has begun within {HIRE_S:.0f} s: one asks for {self._crew.ray_cpus} CPU "
-                f"and {self._crew.ray_gpus} GPU, the cluster has {self._ray.cluster_resources()}"
-            )
         for answer in [a for a, (*_, since) in self._at.items() if now - since > self._crew.patience_s]:
             actor, batch, _ = self._at.pop(answer)
             self._ray.kill(actor)

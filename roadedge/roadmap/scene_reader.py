@@ -13,13 +13,13 @@ from numpy.typing import NDArray
 
 from roadedge.errors import SourceError
 from roadedge.georeference.raster_place import opened_raster
-from roadedge.roadmap.survey import Scene, SceneFile
+from roadedge.roadmap.survey import FINER, Scene, SceneFile
 
 if TYPE_CHECKING:
     from typing_extensions import Self
 
 OPEN_FILES = 12  # of a mosaic's; GDAL keeps decoded blocks for each
-CACHE_BYTES = 96 << 20  # of blocks that GDAL keeps; its own limit is a twentieth of the memory
+CACHE_BYTES = 160 << 20  # of blocks that GDAL keeps; its own limit is a twentieth of the memory
 
 
 class SceneReader:
@@ -27,7 +27,7 @@ class SceneReader:
 
     def __init__(self, scene: Scene) -> None:
         self.scene = scene
-        self._open: OrderedDict[SceneFile, tuple[Any, contextlib.ExitStack]] = OrderedDict()
+        self._open: OrderedDict[tuple[SceneFile, bool], tuple[Any, contextlib.ExitStack]] = OrderedDict()
         self._lock = threading.Lock()
 
     def read(self, y0: int, x0: int, y1: int, x1: int) -> tuple[NDArray[np.uint8], NDArray[np.bool_] | None]:
@@ -80,22 +80,59 @@ class SceneReader:
         """A box of the grid that lies within a file's."""
         import rasterio
         import rasterio.errors
-        from rasterio.windows import Window
 
-        down, across = file.offset or (0, 0)
-        window = Window(x0 - across, y0 - down, x1 - x0, y1 - y0)
         try:
             with rasterio.Env(GDAL_CACHEMAX=CACHE_BYTES):
-                raster = self._opened(file)
-                bands = [1, 2, 3] if file.bands >= 3 else [1]
-                raw = np.empty((y1 - y0, x1 - x0, len(bands)), raster.dtypes[0])
-                raster.read(bands, window=window, out=raw.transpose(2, 0, 1))  # pixel by pixel, as it is stored
-                valid = self._valid(raster, window)
+                if file.square is None:
+                    return self._plain(file, y0, x0, y1, x1)
+                return self._means(file, y0, x0, y1, x1), None
         except (rasterio.errors.RasterioError, OSError) as error:
             raise SourceError(
                 f"{file.path} can no longer be read ({error}); is it whole, and its disk there?"
             ) from error
-        return self._rgb(raw), valid
+
+    def _plain(
+        self, file: SceneFile, y0: int, x0: int, y1: int, x1: int
+    ) -> tuple[NDArray[np.uint8], NDArray[np.bool_] | None]:
+        """Pixel by pixel, of the file as it is or as it is warped."""
+        from rasterio.windows import Window
+
+        down, across = file.offset or (0, 0)
+        window = Window(x0 - across, y0 - down, x1 - x0, y1 - y0)
+        raster = self._opened(file, warped=file.offset is None)
+        bands = _bands(file)
+        raw = np.empty((y1 - y0, x1 - x0, len(bands)), raster.dtypes[0])
+        raster.read(bands, window=window, out=raw.transpose(2, 0, 1))  # in the order in which it is stored
+        return self._rgb(raw), self._valid(raster, window)
+
+    def _means(self, file: SceneFile, y0: int, x0: int, y1: int, x1: int) -> NDArray[np.uint8]:
+        """Means of the file's pixels: what warping gives, to the bit, at a tenth of the time.
+
+        Pixels of the grid that lie only partly on the file, at its far rims, are warped.
+        """
+        from rasterio.enums import Resampling
+        from rasterio.windows import Window
+
+        assert file.square is not None
+        left, top, step = file.square
+        grid, raster, bands = self.scene.grid, self._opened(file, warped=False), _bands(file)
+        ratio = grid.gsd_m / step
+        across, down = (grid.x0 - left) / step, (top - grid.y0) / step  # of the grid's corner in the file's pixels
+        right = min(x1, int((raster.width - across) / ratio + 1e-6))
+        bottom = min(y1, int((raster.height - down) / ratio + 1e-6))
+        far_left, far_top = x0 * ratio + across, y0 * ratio + down
+        if right <= x0 or bottom <= y0 or min(far_left, far_top) < -1e-6:
+            return self._plain(file, y0, x0, y1, x1)[0]
+        image = np.empty((y1 - y0, x1 - x0, 3), np.uint8)
+        window = Window(max(far_left, 0.0), max(far_top, 0.0), (right - x0) * ratio, (bottom - y0) * ratio)
+        raw = np.empty((bottom - y0, right - x0, len(bands)), raster.dtypes[0])
+        raster.read(bands, window=window, out=raw.transpose(2, 0, 1), resampling=Resampling.average)
+        image[: bottom - y0, : right - x0] = self._rgb(raw)
+        if right < x1:
+            image[:, right - x0 :] = self._plain(file, y0, right, y1, x1)[0]
+        if bottom < y1:
+            image[bottom - y0 :, : right - x0] = self._plain(file, bottom, x0, y1, right)[0]
+        return image
 
     def _valid(self, raster: Any, window: Any) -> NDArray[np.bool_] | None:
         from rasterio.enums import MaskFlags
@@ -110,17 +147,18 @@ class SceneReader:
             raw = np.minimum(raw.astype(np.float32) * (255.0 / self.scene.white), 255).astype(np.uint8)
         return np.ascontiguousarray(raw if raw.shape[2] == 3 else np.repeat(raw, 3, axis=2))
 
-    def _opened(self, file: SceneFile) -> Any:
-        if file not in self._open:
+    def _opened(self, file: SceneFile, warped: bool) -> Any:
+        key = file, warped
+        if key not in self._open:
             held = contextlib.ExitStack()
             raster = held.enter_context(opened_raster(file.path))
-            if file.offset is None:
+            if warped:
                 raster = held.enter_context(self._warped(raster, file))
-            self._open[file] = raster, held
+            self._open[key] = raster, held
             if len(self._open) > OPEN_FILES:
                 self._open.popitem(last=False)[1][1].close()
-        self._open.move_to_end(file)
-        return self._open[file][0]
+        self._open.move_to_end(key)
+        return self._open[key][0]
 
     def _warped(self, raster: Any, file: SceneFile) -> Any:
         """The file on the map's grid: means of its pixels where they are finer, between them where they are coarser."""
@@ -138,7 +176,11 @@ class SceneReader:
             transform=Affine(dx, rx, x0, ry, dy, y0),
             height=grid.height,
             width=grid.width,
-            resampling=Resampling.average if file.gsd_m < grid.gsd_m * 0.98 else Resampling.bilinear,
+            resampling=Resampling.average if file.gsd_m < grid.gsd_m * FINER else Resampling.bilinear,
             add_alpha=not has_mask,
             warp_mem_limit=64,
         )
+
+
+def _bands(file: SceneFile) -> list[int]:
+    return [1, 2, 3] if file.bands >= 3 else [1]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +21,7 @@ from roadedge.trajectory.plane import LocalPlane
 SUFFIXES = (".tif", ".tiff", ".vrt", ".jp2")
 SQUARE = 1e-4  # relative difference of a pixel's sides, or skew, that is none
 ALIGNED_PX = 1e-3  # how far a file's pixels may lie from the grid's and still be the grid's
+FINER = 0.98  # a pixel of less than this share of the grid's is averaged, others are interpolated
 COARSEST = 4.0  # a scene whose pixels are so many times the network's shows no road as the network knows it
 LOOKED_AT = 32  # files of a 16-bit mosaic whose range is looked at
 
@@ -64,7 +66,9 @@ class MapGrid:
 class SceneFile:
     """A raster of the scene, and where it lies on the grid: `box` (y0, x0, y1, x1) in whole pixels.
 
-    `offset` is the (y, x) of its first pixel where its pixels are the grid's; None where it must be warped.
+    `offset` is the (y, x) of its first pixel where its pixels are the grid's. `square` is its (least x, greatest y,
+    metres of a pixel) where they are finer, and square in the grid's CRS: then means of them are the grid's. Where both
+    are None it must be warped.
     """
 
     path: Path
@@ -73,6 +77,7 @@ class SceneFile:
     bands: int
     box: tuple[int, int, int, int]
     offset: tuple[int, int] | None
+    square: tuple[float, float, float] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +97,7 @@ class _Found:
     gsd_m: float
     kind: str
     bands: int
+    is_whole: bool  # an image everywhere
 
 
 def survey(
@@ -128,10 +134,7 @@ def survey(
             "knows as a road is not to be seen; take a finer scene, or a network of that ground sample distance"
         )
     grid, boxes = _lay_grid(found, wanted, tolerance)
-    files = tuple(
-        SceneFile(one.path.resolve(), one.place.crs, one.gsd_m, one.bands, box, box[:2] if grid.native else None)
-        for one, box in zip(found, boxes, strict=True)
-    )
+    files = tuple(_placed(one, grid, box) for one, box in zip(found, boxes, strict=True))
     return Scene(grid, files, _white(found), finest)
 
 
@@ -148,6 +151,8 @@ def files_of(path: Path) -> list[Path]:
 
 
 def _look_at(path: Path, crs: str | None, planes: int) -> _Found:
+    from rasterio.enums import MaskFlags
+
     with opened_raster(path) as raster:
         kinds = sorted(set(raster.dtypes))
         if raster.count > planes or kinds not in (["uint8"], ["uint16"]):
@@ -158,10 +163,11 @@ def _look_at(path: Path, crs: str | None, planes: int) -> _Found:
         if raster.colorinterp[0].name == "palette":
             raise DataError(f"{path} holds numbers of a palette, not colours; gdal_translate -expand rgb makes them")
         place, bands = place_of_raster(raster, path, crs), raster.count
+        whole = all(MaskFlags.all_valid in flags for flags in raster.mask_flag_enums)
     gsd_m = place.on(LocalPlane(*place.centre())).gsd_m(place.size)
     if not (math.isfinite(gsd_m) and gsd_m > 0):
         raise DataError(f"{path} has pixels of {gsd_m:g} m by its geotransform and CRS; check both")
-    return _Found(path, dataclasses.replace(place, crs=short_name(place.crs)), gsd_m, kinds[0], bands)
+    return _Found(path, dataclasses.replace(place, crs=short_name(place.crs)), gsd_m, kinds[0], bands, whole)
 
 
 def _lay_grid(
@@ -182,6 +188,29 @@ def _lay_grid(
     boxes = [_box(corner, x0, y0, gsd) for corner in corners]
     height, width = max(box[2] for box in boxes), max(box[3] for box in boxes)
     return MapGrid(crs, x0, y0, gsd, height, width, native), boxes
+
+
+def _placed(one: _Found, grid: MapGrid, box: tuple[int, int, int, int]) -> SceneFile:
+    x0, step, _, y0, _, _ = one.place.transform
+    finer = one.place.crs == grid.crs and _is_square(one.place.transform, step) and step < FINER * grid.gsd_m
+    square = (x0, y0, step) if finer and one.is_whole and not grid.native else None
+    offset = box[:2] if grid.native else None
+    return SceneFile(one.path.resolve(), _unwrapped(one.place), one.gsd_m, one.bands, box, offset, square)
+
+
+def _unwrapped(place: RasterPlace) -> str:
+    """The CRS to warp from: of longitudes that go on beyond 180 degrees one that counts about their middle."""
+    import pyproj
+
+    height, width = place.size
+    x0, dx, rx, *_ = place.transform
+    ends = [x0 + dx * x + rx * y for x in (0, width) for y in (0, height)]
+    crs = pyproj.CRS.from_user_input(place.crs)
+    if not crs.is_geographic or max(map(abs, ends)) <= 180:
+        return place.crs
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # what PROJ strings cannot say is no part of a plain longitude
+        return f"{crs.to_proj4()} +lon_wrap={round(sum(ends) / 4)}"
 
 
 def _is_square(transform: tuple[float, ...], step: float) -> bool:

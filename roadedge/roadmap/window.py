@@ -61,7 +61,7 @@ def points_in(store: PointStore, grid: MapGrid, box: Box) -> NDArray[np.float64]
         found = store.read(*bounds, columns=())
         xy = np.stack([found.x, found.y], axis=1)
     else:
-        found = store.read(*_bounds_in(store.crs, grid.crs, bounds), columns=())
+        found = store.read(*bounds_in(store.crs, grid.crs, bounds), columns=())
         xy = converted(np.stack([found.x, found.y], axis=1), store.crs, grid.crs)
     return (xy - [grid.x0, grid.y0]) / [grid.gsd_m, -grid.gsd_m]
 
@@ -130,9 +130,7 @@ def _padded(plane: NDArray[Any], size: tuple[int, int]) -> NDArray[Any]:
     return np.pad(plane, [(0, below), (0, right), (0, 0)][: plane.ndim], mode="reflect")
 
 
-def _bounds_in(
-    target: str, source: str, bounds: tuple[float, float, float, float]
-) -> tuple[float, float, float, float]:
+def bounds_in(target: str, source: str, bounds: tuple[float, float, float, float]) -> tuple[float, float, float, float]:
     """A box of one CRS in another: the least that holds its rim. Of longitudes, west may be greater than east."""
     x0, y0, x1, y1 = bounds
     share = np.linspace(0, 1, _RIM)

@@ -55,6 +55,7 @@ class Worker:
             self.close()
             raise
         self._seconds = dict.fromkeys(STAGES, 0.0)
+        self._told = False
 
     def run(self, tiles: list[int]) -> list[TileDone]:
         """Compute a batch of tiles and write their files.
@@ -79,7 +80,10 @@ class Worker:
             answer = None if window.is_blank else answers.pop(0)
             done.append(self._write(tile, window, answer))
         self._seconds["write"] += time.perf_counter() - began
-        done[-1] = TileDone(done[-1].tile, done[-1].pixels, done[-1].points, self._seconds, peak_mb(), os.getpid())
+        about = None if self._told else self._runner.describe()
+        self._told = True
+        last = done[-1]
+        done[-1] = TileDone(last.tile, last.pixels, last.points, self._seconds, peak_mb(), os.getpid(), about)
         return done
 
     def close(self) -> None:

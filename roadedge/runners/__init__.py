@@ -51,6 +51,7 @@ def open_runner(
     threads: int | None = None,
     accept_rejected: bool = False,
     augmentation: Augmentation | None = None,
+    size: tuple[int, int] | None = None,
 ) -> Runner:
     """Load a model for inference.
 
@@ -63,13 +64,14 @@ def open_runner(
         threads: of the back-end; None for its own default.
         accept_rejected: open an artefact that the accuracy gate rejected, with a warning, instead of refusing it.
         augmentation: views, scales and windows that are asked for each image; None for one plain look.
+        size: (H, W) of the images, where it is not that of the file: OpenVINO compiles a network for any.
 
     Returns:
         A runner, to be closed or used in a `with` block.
 
     Raises:
         UnknownNameError, ModelFileError, SpecMismatchError: no such model, or one that cannot be used.
-        UsageError: this back-end does not run this kind of file; a window that the network does not take.
+        UsageError: this back-end does not run this kind of file; a window or size that the network does not take.
         MissingExtraError: the back-end is not installed.
         EngineIncompatibleError: an engine of another machine; the message holds the command that builds it again.
         EnvironmentFault: an engine, and no GPU.
@@ -86,8 +88,9 @@ def open_runner(
     name = _automatic(path) if backend == "auto" else backend
     if path.suffix != BACKENDS[name]:
         raise UsageError(f"{name} runs {BACKENDS[name]} files, got {path}; {_way_out(path, name)}")
-    runner = _open(name, path, Requested(backend, precision, threads))
+    runner = _open(name, path, Requested(backend, precision, threads), size)
     try:
+        _check_size(runner, size)
         refuse_rejected(path, runner.provenance, accept_rejected)
     except BaseException:
         runner.close()
@@ -113,7 +116,15 @@ def _automatic(path: Path) -> str:
     return "openvino" if importlib.util.find_spec("openvino") is not None else "onnxruntime"
 
 
-def _open(name: str, path: Path, requested: Requested) -> CheckedRunner:
+def _check_size(runner: CheckedRunner, size: tuple[int, int] | None) -> None:
+    if size is not None and runner.spec.size not in (None, size):
+        raise UsageError(
+            f"{runner.spec.name} was exported for {runner.spec.size} pixels (H, W) and {runner.name} runs no others, "
+            f"got {size}; use that size, export it with --dynamic, or run it in OpenVINO"
+        )
+
+
+def _open(name: str, path: Path, requested: Requested, size: tuple[int, int] | None) -> CheckedRunner:
     if name == "torch":
         if importlib.util.find_spec("torch") is None:
             raise MissingExtraError("torch", "train", f"running the checkpoint {path.name}")
@@ -127,7 +138,7 @@ def _open(name: str, path: Path, requested: Requested) -> CheckedRunner:
     if name == "openvino":
         from roadedge.runners.openvino_runner import OpenVinoRunner
 
-        return OpenVinoRunner(path, requested)
+        return OpenVinoRunner(path, requested, size)
     from roadedge.runners.onnx_runner import OnnxRunner
 
     return OnnxRunner(path, requested)

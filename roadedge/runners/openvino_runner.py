@@ -31,12 +31,13 @@ class OpenVinoRunner(CheckedRunner):
 
     name = "openvino"
 
-    def __init__(self, path: Path, requested: Requested) -> None:
-        """Load and compile `path`.
+    def __init__(self, path: Path, requested: Requested, size: tuple[int, int] | None = None) -> None:
+        """Load and compile `path`, for images of `size` (H, W) where given, whatever the file's own is.
 
         Raises:
             MissingExtraError: OpenVINO is not installed.
             ModelFileError: not an ONNX file that OpenVINO loads, or one that cannot be fed.
+            UsageError: a graph that cannot be given images of `size`.
             BackendMismatchError: the processor would compute in another precision than asked for.
         """
         super().__init__()
@@ -50,12 +51,14 @@ class OpenVinoRunner(CheckedRunner):
             raise UsageError(
                 f"OpenVINO's precision is one of {sorted(HINTS)}, got {asked!r}; int8 is a property of the file"
             )
-        self._core, self._path = openvino.Core(), path
-        model = read_network(self._core, path)
+        core = openvino.Core()
+        model = read_network(core, path)
         self._face = face_of(path, _ports(model.inputs), _ports(model.outputs), _metadata(model))
         self.spec, self.provenance = self._face.spec, self._face.provenance
         self.graph_precision = self._face.graph_precision
-        compiled = compile_network(self._core, model, requested)
+        if size is not None and size != self.spec.size:
+            self._reshape(model, size)
+        compiled = compile_network(core, model, requested)
         self.precision = _precision(compiled, asked)
         # of an INT8 file a precision asked for is that of the rest
         floating = "+".join(name for name in self.precision.split("+") if name != "int8")
@@ -68,26 +71,18 @@ class OpenVinoRunner(CheckedRunner):
         """How the graph is fed and read."""
         return self._face
 
-    def resize(self, size: tuple[int, int]) -> None:
-        """Compile the network again for images of (H, W), multiples of its stride, whatever the file's own size.
-
-        Raises:
-            UsageError: this graph holds its size in more places than its inputs.
-        """
-        model = read_network(self._core, self._path)
-        sides = {
-            plug.port.name: [self.spec.batch or -1, 3 if plug.modality == "image" else 1, *size]
-            if plug.channels_first
-            else [self.spec.batch or -1, *size, 3 if plug.modality == "image" else 1]
-            for plug in self._face.plugs
-        }
+    def _reshape(self, model: Any, size: tuple[int, int]) -> None:
+        """Give the network another size, before it is compiled."""
+        sides = {}
+        for plug in self._face.plugs:
+            channels = 3 if plug.modality == "image" else 1
+            of_image = [channels, *size] if plug.channels_first else [*size, channels]
+            sides[plug.port.name] = [self.spec.batch or -1, *of_image]
         try:
             model.reshape(sides)
-            compiled = compile_network(self._core, model, self.requested)
-            self._request = compiled.create_infer_request()
         except RuntimeError as error:
             raise UsageError(
-                f"{self._path.name} cannot be given images of {size[0]} x {size[1]} pixels: its graph is made for "
+                f"{Path(self.file).name} cannot be given images of {size[0]} x {size[1]} pixels: its graph is made for "
                 f"{self.spec.size} alone; use that size, or export it with --dynamic"
             ) from error
         self.spec = dataclasses.replace(self.spec, size=size)
