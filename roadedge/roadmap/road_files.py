@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import json
 import sqlite3
 from collections.abc import Iterator, Mapping
@@ -15,9 +14,11 @@ from numpy.typing import NDArray
 
 from roadedge.atomic import replacing, write_text
 from roadedge.errors import MissingExtraError, OutputError, RoadEdgeError
+from roadedge.roadgraph.geojson import geojson
 from roadedge.roadgraph.graph import Line
 from roadedge.roadmap.road_style import STYLES
 from roadedge.roadmap.road_table import RoadTable
+from roadedge.stream.sink_geojson import geometry_of
 
 FORMATS = {"gpkg": "roads.gpkg", "parquet": "roads.parquet", "geojson": "roads.geojson"}
 _STYLE_TABLE = """
@@ -89,35 +90,12 @@ def write_geojson_roads(path: Path, table: RoadTable) -> None:
 
     A road over the antimeridian is a MultiLineString, cut there, as RFC 7946 asks.
     """
-    from roadedge.roadgraph.geojson import geojson
-
     document = geojson(table.graph.to_lonlat())
     extra = {name: _plain(values) for name, values in table.edges().items()}
     for number, feature in enumerate(document["features"][: len(table.graph.u)]):
         feature["properties"] = {name: values[number] for name, values in extra.items()}
-        feature["geometry"] = cut_at_antimeridian(feature["geometry"])
+        feature["geometry"] = geometry_of(np.array(feature["geometry"]["coordinates"]))
     write_text(path, json.dumps(document, allow_nan=False) + "\n")
-
-
-def cut_at_antimeridian(geometry: dict[str, Any]) -> dict[str, Any]:
-    """A GeoJSON LineString, in parts where it steps over 180 degrees of longitude."""
-    line = np.array(geometry["coordinates"], np.float64)
-    jumps = np.flatnonzero(np.abs(np.diff(line[:, 0])) > 180)
-    if not jumps.size:
-        return geometry
-    parts, begin = [], line[:1]
-    for at, (one, other) in enumerate(itertools.pairwise(line)):
-        if at not in jumps:
-            begin = np.concatenate([begin, other[None]])
-            continue
-        side = 180.0 if one[0] > 0 else -180.0
-        beyond = other[0] + 2 * side
-        share = (side - one[0]) / (beyond - one[0]) if beyond != one[0] else 0.0
-        crossing = round(float(one[1] + share * (other[1] - one[1])), 7)
-        parts.append(np.concatenate([begin, [[side, crossing]]]))
-        begin = np.array([[-side, crossing], other])
-    parts.append(begin)
-    return {"type": "MultiLineString", "coordinates": [part.tolist() for part in parts]}
 
 
 def _write_layer(

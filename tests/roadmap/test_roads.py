@@ -14,7 +14,6 @@ import pytest
 
 from roadedge.errors import DataError, OutputError, UnknownNameError
 from roadedge.roadgraph import read_geojson
-from roadedge.roadmap.road_files import cut_at_antimeridian
 from roadedge.roadmap.roads import RoadsOptions, RoadsResult, write_roads
 from tests.roadmap.rasters import ORIGIN, UTM, street, write_raster
 
@@ -189,11 +188,12 @@ def test_a_folder_in_the_way_is_an_output_error(tmp_path: Path) -> None:
         made(tmp_path, street())
 
 
-def test_a_road_over_the_antimeridian_is_cut_there() -> None:
-    line = {"type": "LineString", "coordinates": [[179.9, 10.0], [179.99, 10.0], [-179.99, 10.2], [-179.9, 10.2]]}
-    cut = cut_at_antimeridian(line)
-    assert cut["type"] == "MultiLineString"
-    assert cut["coordinates"] == [
-        [[179.9, 10.0], [179.99, 10.0], [180.0, 10.1]],
-        [[-180.0, 10.1], [-179.99, 10.2], [-179.9, 10.2]],
-    ]
+def test_a_road_over_the_antimeridian_is_cut_there(tmp_path: Path) -> None:
+    half = 300 * 0.5 / 111_320  # degrees: the middle of the street lies on the line, on the equator
+    transform = Affine(0.5 / 111_320, 0, 180 - half, 0, -0.5 / 110_574, 0.0)
+    result = made(tmp_path, street(), crs="EPSG:4326", transform=transform)
+    assert result.edges == 1
+    feature = json.loads((tmp_path / "roads.geojson").read_text())["features"][0]
+    assert feature["geometry"]["type"] == "MultiLineString"
+    east, west = feature["geometry"]["coordinates"]
+    assert {east[-1][0], west[0][0]} == {180.0, -180.0}
