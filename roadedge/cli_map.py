@@ -80,57 +80,53 @@ def points_info(
         say(f"Results saved to {picture.resolve()}")
 
 
-def vectorize(
-    source: Annotated[Path, typer.Argument(help="A folder of `roadedge map`, or a probability raster with a CRS.")],
-    output: Annotated[
-        Path | None,
-        typer.Option("-o", "--output", help="A folder or a .gpkg, .parquet or .geojson; default beside."),
-    ] = None,
-    formats: Annotated[str, typer.Option("--format", help="gpkg, parquet, geojson, with commas.")] = "gpkg",
-    points: Annotated[
-        Path | None, typer.Option(help="A store of `roadedge points ingest`: trips, speed and one-way of each road.")
-    ] = None,
-    threshold: Annotated[float, typer.Option(help="Probability from which on a pixel is road.")] = 0.5,
-    low_threshold: Annotated[
-        float | None, typer.Option(help="The same, of what hangs together with road; default 0.7 of --threshold.")
-    ] = None,
-    cell: Annotated[float, typer.Option(help="Metres of the cells that are traced, at most.")] = 1.0,
-    spur: Annotated[float, typer.Option(help="Dead ends that reach less metres beyond their road go.")] = 6.0,
-    least_length: Annotated[float, typer.Option(help="Roads that hang together and are shorter go, metres.")] = 20.0,
-    simplify: Annotated[float, typer.Option(help="Metres that a line may leave the skeleton.")] = 1.0,
-    close_gaps: Annotated[
-        float | None, typer.Option(help="Close gaps of so many metres that trips vouch for; needs --points.")
-    ] = None,
-    gap_trips: Annotated[int, typer.Option(help="Trips that must pass both ends of a gap.")] = 3,
-    gap_reach: Annotated[float, typer.Option(help="Metres within which a trip passes an end.")] = 10.0,
-    snap: Annotated[float, typer.Option(help="Metres beyond half its width at which a point follows a road.")] = 8.0,
-    oneway_trips: Annotated[int, typer.Option(help="Trips without which no road is said to be one-way or not.")] = 10,
-    workers: Annotated[int, typer.Option(help="Threads.")] = 2,
+@data_app.command("prepare")
+def data_prepare(
+    scene: Annotated[Path, typer.Argument(help="A GeoTIFF, COG or VRT of any CRS, or a folder of them.")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="Folder of the data set.")],
+    roads: Annotated[Path | None, typer.Option(help="Lines: GeoPackage, Shapefile, FlatGeobuf, GeoParquet …")] = None,
+    areas: Annotated[Path | None, typer.Option(help="Carriageways as polygons, beside --roads or alone.")] = None,
+    ignore: Annotated[Path | None, typer.Option(help="Polygons of zones that are neither road nor not.")] = None,
+    points: Annotated[Path | None, typer.Option(help="A store that `roadedge points ingest` made.")] = None,
+    lidar: Annotated[list[Path] | None, typer.Option(help="LAS or LAZ; may be repeated.")] = None,
+    layer: Annotated[str | None, typer.Option(help="Layer of --roads, where it has several of lines.")] = None,
+    width_attribute: Annotated[str | None, typer.Option(help="Attribute of --roads with widths in metres.")] = None,
+    width: Annotated[float, typer.Option(help="Metres of roads whose width is not known.")] = 8.0,
+    size: Annotated[int, typer.Option(help="Side of the tiles, pixels.")] = 512,
+    gsd: Annotated[float | None, typer.Option(help="Metres per pixel of the tiles; default the scene's own.")] = None,
+    crs: Annotated[str | None, typer.Option(help="Of a scene that does not say its own: EPSG:….")] = None,
+    val_share: Annotated[float, typer.Option(help="Share of the tiles to set aside, in whole blocks.")] = 0.2,
+    block: Annotated[float | None, typer.Option(help="Side of the blocks, metres; default by the scene.")] = None,
+    seed: Annotated[int, typer.Option(help="Another one sets other blocks aside.")] = 0,
+    min_valid: Annotated[float, typer.Option(help="Least share of a tile that must be image.")] = 0.25,
+    image_format: Annotated[str, typer.Option(help="png or jpg.")] = "png",
+    points_format: Annotated[str, typer.Option(help="parquet or csv.gz.")] = "parquet",
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with a run that was stopped.")] = False,
     overwrite: Overwrite = False,
     as_json: Json = False,
     quiet: Quiet = False,
     verbose: Verbose = False,
 ) -> None:
-    """Trace roads in a probability raster of any size: a GeoPackage for QGIS, with widths, speeds and directions."""
-    from roadedge.roadgraph.trace import TraceOptions
-    from roadedge.roadmap.gaps import GapOptions
-    from roadedge.roadmap.road_order import make_roads, parse_formats, summary_lines
-    from roadedge.roadmap.roads import RoadsOptions
-    from roadedge.roadmap.traffic import TrafficOptions
+    """Make a folder data set to train on, out of a scene and vectors of its roads."""
+    from roadedge.roadmap.dataset.options import PrepareOptions, PrepareOrder
+    from roadedge.roadmap.dataset.prepare import prepare
+    from roadedge.roadmap.dataset.report import manifest_lines
 
-    low = 0.7 * threshold if low_threshold is None else low_threshold
-    traced = TraceOptions(threshold, low, spur_m=spur, least_length_m=least_length, simplify_m=simplify)
-    gaps = None if close_gaps is None else GapOptions(close_gaps, gap_trips, gap_reach)
-    traffic = TrafficOptions(snap, oneway_trips=oneway_trips)
-    options = RoadsOptions(parse_formats(formats), traced, traffic, gaps, cell, workers)
-    result = make_roads(source, output, options, points, overwrite, (lambda line: None) if quiet else say)
+    order = PrepareOrder(scene, roads, output, areas, ignore, points, tuple(lidar or ()))
+    options = PrepareOptions(
+        size, gsd, crs, layer, width_attribute, width, val_share, block, seed, min_valid, image_format, points_format
+    )
+    try:
+        result = prepare(order, options, resume, overwrite, None if quiet else say)
+    except KeyboardInterrupt as stop:
+        say(f"interrupted: {stop}" if stop.args else "interrupted")
+        raise typer.Exit(130) from None
     if as_json:
-        print_json(result.to_dict())
+        print_json({"folder": str(result.folder), **result.manifest})
     else:
-        print("\n".join(summary_lines(result)))
-    say(f"Results saved to {', '.join(str(path) for path in result.files.values())}")
-    if source.is_dir() and output is None:
-        say(f"Next: roadedge view {source}")
+        print("\n".join(manifest_lines(result.manifest)))
+    say(f"Results saved to {result.folder}; look at {result.folder / 'overview.jpg'}")
+    say(f"Next: roadedge train {output}")
 
 
 def view(
@@ -220,11 +216,64 @@ def map_scene(
         say(f"Next: roadedge view {output}")
 
 
+def vectorize(
+    source: Annotated[Path, typer.Argument(help="A folder of `roadedge map`, or a probability raster with a CRS.")],
+    output: Annotated[
+        Path | None,
+        typer.Option("-o", "--output", help="A folder or a .gpkg, .parquet or .geojson; default beside."),
+    ] = None,
+    formats: Annotated[str, typer.Option("--format", help="gpkg, parquet, geojson, with commas.")] = "gpkg",
+    points: Annotated[
+        Path | None, typer.Option(help="A store of `roadedge points ingest`: trips, speed and one-way of each road.")
+    ] = None,
+    threshold: Annotated[float, typer.Option(help="Probability from which on a pixel is road.")] = 0.5,
+    low_threshold: Annotated[
+        float | None, typer.Option(help="The same, of what hangs together with road; default 0.7 of --threshold.")
+    ] = None,
+    cell: Annotated[float, typer.Option(help="Metres of the cells that are traced, at most.")] = 1.0,
+    spur: Annotated[float, typer.Option(help="Dead ends that reach less metres beyond their road go.")] = 6.0,
+    least_length: Annotated[float, typer.Option(help="Roads that hang together and are shorter go, metres.")] = 20.0,
+    simplify: Annotated[float, typer.Option(help="Metres that a line may leave the skeleton.")] = 1.0,
+    close_gaps: Annotated[
+        float | None, typer.Option(help="Close gaps of so many metres that trips vouch for; needs --points.")
+    ] = None,
+    gap_trips: Annotated[int, typer.Option(help="Trips that must pass both ends of a gap.")] = 3,
+    gap_reach: Annotated[float, typer.Option(help="Metres within which a trip passes an end.")] = 10.0,
+    snap: Annotated[float, typer.Option(help="Metres beyond half its width at which a point follows a road.")] = 8.0,
+    oneway_trips: Annotated[int, typer.Option(help="Trips without which no road is said to be one-way or not.")] = 10,
+    workers: Annotated[int, typer.Option(help="Threads.")] = 2,
+    overwrite: Overwrite = False,
+    as_json: Json = False,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
+) -> None:
+    """Trace roads in a probability raster of any size: a GeoPackage for QGIS, with widths, speeds and directions."""
+    from roadedge.roadgraph.trace import TraceOptions
+    from roadedge.roadmap.gaps import GapOptions
+    from roadedge.roadmap.road_order import make_roads, parse_formats, summary_lines
+    from roadedge.roadmap.roads import RoadsOptions
+    from roadedge.roadmap.traffic import TrafficOptions
+
+    low = 0.7 * threshold if low_threshold is None else low_threshold
+    traced = TraceOptions(threshold, low, spur_m=spur, least_length_m=least_length, simplify_m=simplify)
+    gaps = None if close_gaps is None else GapOptions(close_gaps, gap_trips, gap_reach)
+    traffic = TrafficOptions(snap, oneway_trips=oneway_trips)
+    options = RoadsOptions(parse_formats(formats), traced, traffic, gaps, cell, workers)
+    result = make_roads(source, output, options, points, overwrite, (lambda line: None) if quiet else say)
+    if as_json:
+        print_json(result.to_dict())
+    else:
+        print("\n".join(summary_lines(result)))
+    say(f"Results saved to {', '.join(str(path) for path in result.files.values())}")
+    if source.is_dir() and output is None:
+        say(f"Next: roadedge view {source}")
+
+
 def add_to(app: typer.Typer) -> None:
     """Give `app` the commands of maps."""
     app.command("map")(map_scene)
     for group in (points_app, data_app):
         if group.registered_commands:
             app.add_typer(group, no_args_is_help=True)
-    app.command("view")(view)
     app.command("vectorize")(vectorize)
+    app.command("view")(view)

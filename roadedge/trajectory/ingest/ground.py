@@ -100,7 +100,7 @@ def _scale_and_turn(crs: str, x: Floats, y: Floats) -> tuple[Floats, Floats]:
     scale = unit_m / np.sqrt(np.abs(np.asarray(factors.areal_scale, np.float64)))
     turn = np.radians(np.asarray(factors.meridian_convergence, np.float64))
     shape = node_x.shape
-    return _between(scale.reshape(shape), box, x, y), _between(turn.reshape(shape), box, x, y)
+    return _between((scale.reshape(shape), turn.reshape(shape)), box, x, y)
 
 
 def _projection(crs: str) -> Any:
@@ -109,14 +109,19 @@ def _projection(crs: str) -> Any:
     return pyproj.Proj(crs)
 
 
-def _between(nodes: Floats, box: list[float], x: Floats, y: Floats) -> Floats:
-    """Bilinear values of a grid of nodes over a box."""
+def _between(nodes: tuple[Floats, Floats], box: list[float], x: Floats, y: Floats) -> tuple[Floats, Floats]:
+    """Bilinear values of two grids of nodes over a box."""
     place = []
     for values, low, high in ((x, box[0], box[2]), (y, box[1], box[3])):
-        share = (values - low) / max(high - low, 1e-9) * (_NODES - 1)
-        whole = np.minimum(share.astype(np.int64), _NODES - 2)
+        share = (values - low) * ((_NODES - 1) / max(high - low, 1e-9))
+        whole = np.minimum(share.astype(np.int32), _NODES - 2)
         place.append((whole, share - whole))
     (column, across), (row, up) = place
-    low_row = nodes[row, column] * (1 - across) + nodes[row, column + 1] * across
-    high_row = nodes[row + 1, column] * (1 - across) + nodes[row + 1, column + 1] * across
-    return np.asarray(low_row * (1 - up) + high_row * up)
+    corner = row * _NODES + column
+    found = []
+    for grid in nodes:
+        flat = grid.ravel()
+        low_row = flat[corner] * (1 - across) + flat[corner + 1] * across
+        high_row = flat[corner + _NODES] * (1 - across) + flat[corner + _NODES + 1] * across
+        found.append(low_row + (high_row - low_row) * up)
+    return found[0], found[1]

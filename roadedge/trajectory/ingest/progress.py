@@ -11,10 +11,13 @@ ELSEWHERE_S = 5.0
 
 
 class Progress:
-    """Says phase, share, rows per second and time left; `tell` None says nothing."""
+    """Says phase, share, rows (or another unit) per second and time left; `tell` None says nothing."""
 
-    def __init__(self, tell: Callable[[str], None] | None, clock: Callable[[], float] = time.monotonic) -> None:
-        """Report through `tell`; on a terminal the line on stderr is drawn directly."""
+    def __init__(
+        self, tell: Callable[[str], None] | None, unit: str = "rows", clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        """Report through `tell`, counting in `unit`; on a terminal the line on stderr is drawn directly."""
+        self._unit = unit
         self._tell, self._clock = tell, clock
         self._live = tell is not None and sys.stderr.isatty()
         self._phase, self._began, self._said = "", clock(), clock()
@@ -23,8 +26,8 @@ class Progress:
         """A new phase begins: its rates are its own."""
         self._phase, self._began = name, self._clock()
 
-    def at(self, rows: int, share: float) -> None:
-        """So many rows of the phase are done, a share in [0, 1] of it."""
+    def at(self, count: int, share: float) -> None:
+        """So many rows, or another unit, of the phase are done, a share in [0, 1] of it."""
         if self._tell is None:
             return
         now = self._clock()
@@ -32,7 +35,8 @@ class Progress:
             return
         self._said = now
         spent = max(now - self._began, 1e-6)
-        text = f"{self._phase}: {rows:,} rows, {rows / spent:,.0f} rows/s"
+        rate = count / spent
+        text = f"{self._phase}: {count:,} {self._unit}, {rate:,.{0 if rate >= 10 else 1}f} {self._unit}/s"
         if 0.01 < share <= 1:
             text += f", {100 * share:.0f} %, {duration_text(spent * (1 - share) / share)} left"
         if self._live:
