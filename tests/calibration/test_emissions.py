@@ -9,6 +9,7 @@ from types import ModuleType
 import numpy as np
 import onnx
 import pytest
+from numpy.typing import NDArray
 from onnx import TensorProto, numpy_helper
 
 from roadedge.calibration.emissions import compare_scales, half_remainder, raised
@@ -209,7 +210,7 @@ def test_products_of_two_maps_stay_float32_for_their_sums_leave_float16() -> Non
     for operator in ("Relu", "MatMul", "Div"):
         assert types[makers[operator].output[0]] == TensorProto.FLOAT, operator
     assert types[makers["Conv"].output[0]] == TensorProto.FLOAT16
-    feeds = {"image": np.full((1, 4, 4, 2), 255, np.uint8)}
+    feeds: dict[str, NDArray[np.generic]] = {"image": np.full((1, 4, 4, 2), 255, np.uint8)}
     one, other = run(model, feeds, "logits"), run(half, feeds, "logits")
     assert float(one.max()) > 1000
     assert np.allclose(one, other, rtol=1e-2)

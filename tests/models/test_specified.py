@@ -14,6 +14,7 @@ from roadedge.errors import SpecMismatchError
 from roadedge.models import create_model, specified
 from roadedge.models.catalogue import CATALOGUE, gmac
 from roadedge.models.cmipnet import CMIPNet
+from roadedge.models.cu_dgcn import CUdGCN
 from roadedge.models.hourglass import GlobalAwareBlock, JointConnectivity
 from roadedge.models.specified import SPECIFIED, Checked, Compared, Specified, compared, model_documents
 from roadedge.spec import ModelSpec
@@ -110,6 +111,14 @@ class TestRowsOfOtherFormsFollowFromOurs:
             p.numel() for m in network.modules() if isinstance(m, GlobalAwareBlock) for p in m.channels.parameters()
         )
         assert round((20_327_509 - live - 6 * gates) / 1e6, 3) == 20.189
+
+    def test_cu_dgcn_computes_its_coarse_outputs_in_training_alone(self) -> None:
+        with torch.device("meta"):
+            network = create_model("cu-dgcn-tiny", ModelSpec("cu-dgcn-tiny", inputs=("image",))).eval()
+        assert isinstance(network, CUdGCN)
+        assert network.orientation is not None
+        network.road.training = network.orientation.training = True  # not the norms, which want more than one value
+        assert gmac(network) == pytest.approx(39.96, rel=5e-4)
 
     @pytest.mark.parametrize(("name", "published"), [("t", 5_296_074), ("s", 17_316_266), ("b", 34_267_690)])
     def test_d_segnext_with_its_dead_classifier(self, name: str, published: int) -> None:
