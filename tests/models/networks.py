@@ -10,7 +10,7 @@ from roadedge.models.blocks import RoadNet
 
 # Networks that differ from a smaller one of their family by numbers alone, or D-SegNeXt by its gate; their own tests
 # count them, and export that gate.
-LARGER = {"segnext-s", "segnext-b", "d-segnext-t", "d-segnext-s", "d-segnext-b"}
+LARGER = {"roadedge-s", "roadedge-m", "segnext-s", "segnext-b", "d-segnext-t", "d-segnext-s", "d-segnext-b"}
 LARGER |= {"deepdualmapper", "cu-dgcn", "cu-dgcn-small", "cu-dgcn-large", "cu-dgcn-xlarge"}
 # Networks of fusions and baselines whose own tests take them at a fraction of their width.
 TRUNKS = ("linknet34", "dlinknet34", "resunet", "unet", "deeplab", "cmmpnet", "cmipnet")

@@ -1,4 +1,4 @@
-"""SegNeXt and D-SegNeXt: the published numbers, the reach of the gate, and a factorisation that repeats itself."""
+"""SegNeXt and D-SegNeXt: the reach of the gate, and a factorisation that repeats itself."""
 
 from __future__ import annotations
 
@@ -14,7 +14,6 @@ from torch import Tensor, nn
 from roadedge.export.graph import write_graph
 from roadedge.export.precision import halved
 from roadedge.models import create_model
-from roadedge.models.catalogue import cost
 from roadedge.models.layers import ChannelNorm, DropPath, RoadDifference
 from roadedge.models.matrix_factors import EPSILON, MatrixFactors
 from roadedge.models.segnext import DilatedGate, SegNeXt
@@ -26,26 +25,6 @@ def of_an_image(name: str) -> SegNeXt:
     network = create_model(name, dataclasses.replace(ModelSpec(name), inputs=("image",)))
     assert isinstance(network, SegNeXt)
     return network.eval()
-
-
-# name: parameters without the backbone's classifier, GMAC with the products of the factorisation
-SPECIFIED = {
-    "segnext-t": (4_225_378, 6.25),
-    "segnext-s": (13_894_850, 15.49),
-    "segnext-b": (27_560_386, 34.35),
-    "d-segnext-t": (5_039_074, 7.04),
-    "d-segnext-s": (16_803_266, 17.94),
-    "d-segnext-b": (33_754_690, 39.91),
-}
-
-
-@pytest.mark.parametrize("name", sorted(SPECIFIED))
-def test_parameters_and_multiply_adds_are_the_specified_ones(name: str) -> None:
-    parameters, gmac = SPECIFIED[name]
-    with torch.device("meta"):
-        counted = cost(of_an_image(name))
-    assert counted.parameters == parameters
-    assert counted.gmac == pytest.approx(gmac, rel=0.01)
 
 
 def test_the_dilated_gate_sees_69_pixels() -> None:
