@@ -318,8 +318,9 @@
     const row = Math.min(Math.floor(down), cells - 1);
     const [u, v] = [across - column, down - row];
     const [a, b] = [frame.lonlat[row], frame.lonlat[row + 1]];
-    return [0, 1].map((i) => (1 - v) * ((1 - u) * a[column][i] + u * a[column + 1][i])
+    const [lon, lat] = [0, 1].map((i) => (1 - v) * ((1 - u) * a[column][i] + u * a[column + 1][i])
       + v * ((1 - u) * b[column][i] + u * b[column + 1][i]));
+    return [lon > 180 ? lon - 360 : lon < -180 ? lon + 360 : lon, lat];
   };
   const place = document.getElementById("place");
   map.on("mousemove", (event) => {

@@ -25,6 +25,7 @@ ROADS = ("roads.gpkg", "roads.geojson")
 SHARES = {"probability": 0.5, "backdrop": 0.9, "density": 1.0}  # of the size for rasters that is spent by then
 SLOW_EDGES = 100_000
 Tell = Callable[[str], None]
+Box = tuple[float, float, float, float]
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +110,8 @@ def write_page(
     elif len(roads.lines) > SLOW_EDGES:
         note(f"{len(roads.lines)} roads are many for a browser; look at {ROADS[0]} with QGIS where the page is slow")
     frame = _frame(probability, roads)
+    if roads is not None and not _meet(frame.bounds, roads.bounds):
+        note(f"the roads lie beside the rasters, at {roads.bounds} of {roads.crs}: are both of one place?")
     rasters = _rasters(folder, frame, about, options, note)
     data = {
         "frame": {**_frame_json(frame), "tile": TILE, "steps": STEPS, "spread": SPREAD},
@@ -193,6 +196,11 @@ def _frame(probability: Path, roads: Roads | None) -> Frame:
     return frame_of_bounds(bounds, roads.crs)
 
 
+def _meet(one: Box, other: Box | None) -> bool:
+    """Whether two boxes (x0, y0, x1, y1) overlap; what is no box is in nobody's way."""
+    return other is None or (one[0] <= other[2] and other[0] <= one[2] and one[1] <= other[3] and other[1] <= one[3])
+
+
 def _frame_json(frame: Frame) -> dict[str, Any]:
     own = {name: getattr(frame, name) for name in ("crs", "x0", "y1", "gsd_m", "width", "height", "levels")}
     return {**own, "lonlat": frame.lonlat()}
@@ -232,7 +240,9 @@ def _facts(about: dict[str, Any], roads: Roads | None) -> list[str]:
         named = model.get("model") or model.get("file") if isinstance(model, dict) else model
         facts.append(f"network: {named}")
     if isinstance(area := about.get("area_km2"), (int, float)):
-        facts.append(f"{area:,.4g} km² at {about.get('gsd_m', float('nan')):.3g} m a pixel")
+        gsd_m = about.get("gsd_m")
+        at = f" at {gsd_m:.3g} m a pixel" if isinstance(gsd_m, (int, float)) else ""
+        facts.append(f"{area:,.4g} km²{at}")
     if roads is not None:
         facts.append(f"{len(roads.lines):,} roads, {roads.length_m / 1000:,.1f} km")
     if about.get("licence"):

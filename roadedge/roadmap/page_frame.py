@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from roadedge.errors import DataError
 from roadedge.georeference.raster_place import RasterPlace, opened_raster, place_of_raster, to_lonlat
-from roadedge.roadmap.grid import converted, metric_crs, short_name, utm_crs
+from roadedge.roadmap.grid import METRIC, converted, metric_crs, short_name, utm_crs
 
 TILE = 512  # pixels along a side of a tile of the page
 LONLAT_CELLS = 8  # of the lattice by which the page tells longitude and latitude
@@ -55,6 +55,9 @@ class Frame:
         found = to_lonlat(xy.reshape(-1, 2), self.crs).reshape(xy.shape)
         if not np.isfinite(found).all():
             raise DataError(f"by its CRS {self.crs[:60]} the map lies nowhere on the Earth; check its georeference")
+        found[..., 0] = np.unwrap(
+            np.unwrap(found[..., 0], period=360, axis=0), period=360, axis=1
+        )  # over the date line
         lattice: list[list[list[float]]] = np.round(found, 7).tolist()
         return lattice
 
@@ -90,14 +93,23 @@ def frame_of_bounds(bounds: tuple[float, float, float, float], crs: str) -> Fram
     return Frame(crs, x0 - margin, y1 + margin, PLAIN_GSD_M, width, height)
 
 
-def metric_name(crs: str, lonlat: tuple[float, float]) -> str:
-    """A CRS in metres for vectors of `crs` around a place: their own where its unit is the metre, else the UTM zone."""
-    import pyproj
+def metric_name(crs: str, middle: tuple[float, float]) -> str:
+    """A CRS in metres for vectors of `crs` around a place of it: their own where its unit is one there, else UTM.
 
-    known = pyproj.CRS.from_user_input(crs)
-    if known.is_projected and all(abs(axis.unit_conversion_factor - 1) < 1e-9 for axis in known.axis_info[:2]):
-        return short_name(crs)
-    return utm_crs(*lonlat)
+    Web Mercator counts in metres of the equator, and is none.
+
+    Raises:
+        DataError: the place is nowhere on the Earth.
+    """
+    steps = np.array(middle) + np.array([[0.0, 0.0], [1.0, 0.0], [0.0, 1.0]])
+    lonlat = to_lonlat(steps[:1], crs)
+    lon, lat = lonlat[0].tolist()
+    if not (abs(lon) <= 180 and abs(lat) < 90):
+        raise DataError(f"the roads lie at {middle[0]:g}, {middle[1]:g} of {crs[:40]}, which is nowhere on the Earth")
+    utm = utm_crs(lon, lat)
+    ground = converted(steps, crs, utm)
+    sides = np.linalg.norm(ground[1:] - ground[0], axis=1)
+    return short_name(crs) if (np.abs(sides - 1) <= METRIC).all() else utm
 
 
 def pixel_m(place: RasterPlace, crs: str) -> float:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from roadedge.errors import DataError, SourceError
 from roadedge.georeference.raster_place import opened_raster, place_of_raster
 from roadedge.roadmap.page_frame import TILE, Frame, pixel_m
+from roadedge.roadmap.page_reader import tile_reader
 
 STEPS = 32  # of a probability or density in the page; the finest difference that an eye tells on a map
 SPREAD = 7  # grey values from one step to the next, so that a decoder that rounds does no harm
@@ -93,32 +94,21 @@ def _own_level(path: Path, frame: Frame, crs: str | None) -> int:
 def _level(path: Path, frame: Frame, level: int, photo: bool, crs: str | None) -> Iterator[tuple[str, str]]:
     import rasterio
     import rasterio.errors
-    from rasterio.enums import Resampling
-    from rasterio.transform import Affine
-    from rasterio.vrt import WarpedVRT
 
     height, width = frame.size(level)
-    gsd_m = frame.gsd_m * 2**level
     with rasterio.Env(GDAL_CACHEMAX=_CACHE_BYTES), opened_raster(path) as raster:
-        stated = place_of_raster(raster, path, crs).crs
+        place = place_of_raster(raster, path, crs)
         _check(raster, path, photo)
-        options = {
-            "src_crs": stated,
-            "crs": frame.crs,
-            "transform": Affine(gsd_m, 0, frame.x0, 0, -gsd_m, frame.y1),
-            "width": width,
-            "height": height,
-            "resampling": Resampling.average if level or photo else Resampling.nearest,
-        }
-        if not any("alpha" in str(kind) for kind in raster.colorinterp):
-            options["add_alpha"] = True
+        bands = [1, 2, 3] if photo and raster.count >= 3 else [1]
+        draw = _photo if photo else _steps
         try:
-            with WarpedVRT(raster, **options) as warped:
-                for row in range(-(-height // TILE)):
-                    for column in range(-(-width // TILE)):
-                        tile = _tile(warped, column, row, photo)
+            with tile_reader(raster, place, frame, level) as read:
+                for top in range(0, height, TILE):
+                    for left in range(0, width, TILE):
+                        values, known = read((top, left, min(TILE, height - top), min(TILE, width - left)), bands)
+                        tile = draw(values, known) if known.any() else None
                         if tile is not None:
-                            yield f"{level}/{column}/{row}", tile
+                            yield f"{level}/{left // TILE}/{top // TILE}", tile
         except (rasterio.errors.RasterioError, OSError) as error:
             raise SourceError(f"{path} cannot be read ({error}); was it copied whole?") from error
 
@@ -128,36 +118,23 @@ def _check(raster: Any, path: Path, photo: bool) -> None:
         raise DataError(
             f"{path} has {raster.count} bands of {raster.dtypes[0]}; expected one of uint8, as `roadedge map` writes it"
         )
+    if photo and raster.dtypes[0] != "uint8":
+        raise DataError(f"{path} has colours of {raster.dtypes[0]}; convert them with gdal_translate -ot Byte -scale")
 
 
-def _tile(warped: Any, column: int, row: int, photo: bool) -> str | None:
-    """One tile as a picture in base64, None where there is nothing on it."""
-    from rasterio.windows import Window
-
-    width = min(TILE, warped.width - column * TILE)
-    height = min(TILE, warped.height - row * TILE)
-    window = Window(column * TILE, row * TILE, width, height)
-    alpha = warped.read(warped.count, window=window)
-    if not alpha.any():
-        return None
-    if photo:
-        return _photo(warped, window, alpha)
-    value = warped.read(1, window=window)
-    step = np.where(alpha >= 128, np.rint(value * ((STEPS - 1) / 255)) + (value > 0), 0).astype(np.uint8)
-    step = np.minimum(step, STEPS)
+def _steps(values: NDArray[Any], known: NDArray[np.uint8]) -> str | None:
+    """Grey steps as PNG in base64, None where all are 0."""
+    value = values[0]
+    step = np.where(known >= 128, np.rint(value * ((STEPS - 1) / 255)) + (value > 0), 0).astype(np.uint8)
     return _picture(".png", step * np.uint8(SPREAD), []) if step.any() else None
 
 
-def _photo(warped: Any, window: Any, alpha: NDArray[np.uint8]) -> str:
+def _photo(values: NDArray[Any], known: NDArray[np.uint8]) -> str:
     import cv2
 
-    bands = [1, 2, 3] if warped.count >= 4 else [1, 1, 1]
-    colours = np.moveaxis(warped.read(bands, window=window), 0, -1)
-    if colours.dtype != np.uint8:
-        raise DataError(f"a backdrop has 8 bits a colour, got {colours.dtype}; convert it with gdal_translate -ot Byte")
-    bgr = np.ascontiguousarray(colours[..., ::-1])
+    bgr = np.ascontiguousarray(np.moveaxis(values[[-1, len(values) // 2, 0]], 0, -1))
     quality = [cv2.IMWRITE_WEBP_QUALITY, PHOTO_QUALITY]
-    return _picture(".webp", bgr if (alpha == 255).all() else np.dstack([bgr, alpha]), quality)
+    return _picture(".webp", bgr if (known == 255).all() else np.dstack([bgr, known]), quality)
 
 
 def _picture(suffix: str, pixels: NDArray[np.uint8], options: list[int]) -> str:

@@ -11,7 +11,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from roadedge.errors import DataError, MissingExtraError
-from roadedge.georeference.raster_place import to_lonlat
 from roadedge.roadmap.grid import converted
 from roadedge.roadmap.page_frame import Frame, metric_name
 
@@ -110,8 +109,8 @@ def _crs_for(lines: list[NDArray[np.float64]], crs: str) -> str:
     if not lines:
         return crs
     every = np.concatenate(lines)
-    lon, lat = to_lonlat((every.min(axis=0) + every.max(axis=0))[None] / 2, crs)[0].tolist()
-    return metric_name(crs, (lon, lat))
+    x, y = ((every.min(axis=0) + every.max(axis=0)) / 2).tolist()
+    return metric_name(crs, (x, y))
 
 
 def _junctions(path: Path) -> NDArray[np.float64]:

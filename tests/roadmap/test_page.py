@@ -13,6 +13,7 @@ import pytest
 
 from roadedge.errors import DataError, MissingExtraError, OutputError, UsageError
 from roadedge.roadmap import page_library
+from roadedge.roadmap.grid import converted
 from roadedge.roadmap.page import MARK, PageOptions, PageResult, write_page
 from roadedge.roadmap.page_frame import TILE, Frame, frame_of_raster
 from roadedge.roadmap.page_library import map_library
@@ -154,6 +155,26 @@ def test_roads_in_degrees_are_drawn_in_metres(tmp_path: Path) -> None:
     roads = read_roads(tmp_path / "roads.gpkg", 0.0)
     assert roads.crs == CRS
     assert roads.length_m == pytest.approx(2400.0, rel=1e-6)
+
+
+def test_web_mercators_metre_is_none(tmp_path: Path) -> None:
+    lines = [converted(line, CRS, "EPSG:3857") for line in road_lines(400.0)]
+    write_roads(tmp_path / "roads.gpkg", lines, "EPSG:3857")
+    roads = read_roads(tmp_path / "roads.gpkg", 0.0)
+    assert roads.crs == CRS
+    assert roads.length_m == pytest.approx(2400.0, rel=1e-6)
+
+
+def test_roads_of_another_place_are_told(tmp_path: Path) -> None:
+    small_map(tmp_path, side=64)
+    (tmp_path / "roads.gpkg").unlink()
+    write_roads(tmp_path / "roads.gpkg", [line + np.array([5000.0, 0.0]) for line in road_lines(400.0)])
+    assert "beside the rasters" in write_page(tmp_path, tell=silent).notes[0]
+
+
+def test_the_lattice_of_a_map_across_the_date_line_has_no_jump() -> None:
+    lon = np.array(Frame("EPSG:32601", 165_500.0, 1_000_000.0, 10.0, 1000, 1000).lonlat())[..., 0]
+    assert np.abs(np.diff(lon)).max() < 0.1
 
 
 def test_lines_that_leave_the_finite_are_left_out(tmp_path: Path) -> None:
