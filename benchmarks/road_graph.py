@@ -34,6 +34,7 @@ from roadedge.environment import environment
 from roadedge.metrics.apls import AplsSettings, apls
 from roadedge.metrics.topo import topo
 from roadedge.roadgraph import RoadGraph, geojson, trace
+from roadedge.roadgraph.drawing import draw
 from roadedge.roadgraph.pixel_graph import trace_skeleton
 from roadedge.roadgraph.skeleton import clean, half_widths, skeletonize
 
@@ -64,7 +65,17 @@ def steps(side: int, repeats: int) -> list[dict[str, Any]]:
     half_width = half_widths(mask)
     skeleton, _ = skeletonize(mask, half_width)
     graph = trace(road, gsd_m=GSD_M)
-    other = graph.kept(np.random.default_rng(0).random(len(graph.u)) >= 0.05)
+    gone = np.random.default_rng(0).random(len(graph.u)) < 0.05
+    other, damaged = graph.kept(~gone), road & ~draw(graph.kept(gone), road.shape, 40)
+
+    def ours() -> float:
+        return apls(trace(road, gsd_m=GSD_M), trace(damaged, gsd_m=GSD_M)).apls
+
+    def by_networkx() -> float:
+        from sknw_apls import apls_by_networkx, lines_of_mask  # beside this file
+
+        return apls_by_networkx(*(lines_of_mask(one, GSD_M, sknw) for one in (road, damaged)), GSD_M)
+
     cases: list[Case] = [
         ("clean", lambda: clean(road, 30 / GSD_M**2, 30 / GSD_M**2)),
         ("distance to the sides", lambda: half_widths(mask)),
@@ -73,15 +84,18 @@ def steps(side: int, repeats: int) -> list[dict[str, Any]]:
         ("trace: all of it, mask → RoadGraph", lambda: trace(road, gsd_m=GSD_M)),
         ("geojson", lambda: geojson(graph)),
         ("APLS, a twentieth of the roads missing", lambda: apls(graph, other)),
+        ("two masks → graphs → APLS", ours),
     ]
     sknw = installed("sknw")
     if sknw is not None:
         cases.insert(4, ("sknw: pixels → NetworkX", lambda: sknw.build_sknw(skeleton.astype(np.uint8), multi=True)))
+        cases.append(("the same by sknw + NetworkX", by_networkx))
     rows = []
     for (name, _), (seconds, cpu, mb) in zip(cases, taken(cases, repeats), strict=True):
         rows.append({"side": side, "step": name, "ms": 1e3 * seconds, "cpu_ms": 1e3 * cpu, "peak_mb": mb})
         print(f"{side:5d} {name:42s} {1e3 * seconds:8.1f} ms ({1e3 * cpu:.1f}) {mb:.1f} MB", flush=True)
     facts = {"road_percent": 100 * float(road.mean()), "skeleton_px": int(skeleton.sum()), "edges": len(graph.u)}
+    facts |= {"apls": ours(), "apls_by_networkx": None if sknw is None else by_networkx()}
     return [{**row, **facts} for row in rows]
 
 
@@ -202,6 +216,9 @@ def write(record: dict[str, Any], folder: Path) -> int:
         f"| {row['ms']:.1f} ({row['cpu_ms']:.1f}) | {row['peak_mb']:.1f} |"
         for row in record["steps"]
     ]
+    for row in {row["side"]: row for row in record["steps"]}.values():
+        theirs = "not measured" if row["apls_by_networkx"] is None else f"{row['apls_by_networkx']:.3f}"
+        lines += ["", f"APLS of the two masks of {row['side']} px: {row['apls']:.3f}, by sknw + NetworkX {theirs}."]
     titles = [key for key in record["losses"][0] if key != "shape"]
     lines += ["", "What is left of a skeleton whose graph is known:", "", f"| shape | {' | '.join(titles)} |"]
     lines += ["|---" * (len(titles) + 1) + "|"]
