@@ -168,7 +168,7 @@ def map_scene(
     precision: Annotated[str | None, typer.Option(help="fp32, bf16 or fp16; default the file's own.")] = None,
     gsd: Annotated[float | None, typer.Option(help="Metres per pixel to feed; default the network's own.")] = None,
     tile: Annotated[int | None, typer.Option(help="Side of the windows at most, pixels; default 1024.")] = None,
-    overlap: Annotated[int, typer.Option(help="Pixels that neighbouring windows share at least.")] = 64,
+    overlap: Annotated[int, typer.Option(help="Pixels that neighbouring windows share at least.")] = 128,
     batch: Annotated[int, typer.Option(help="Windows to a call of the network.")] = 1,
     executor: Annotated[str, typer.Option(help="serial, threads, processes or ray.")] = "threads",
     workers: Annotated[int | None, typer.Option(help="How many; default as many as processors.")] = None,

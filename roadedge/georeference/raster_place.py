@@ -82,6 +82,14 @@ def opened_raster(path: str | Path) -> Any:
         raise DataError(f"{path} is no raster that can be read ({error}); was it copied whole?") from error
 
 
+def gdal_errors() -> tuple[type[Exception], ...]:
+    """What GDAL fails with: rasterio wraps most of its errors, but not those of a copy."""
+    from rasterio._err import CPLE_BaseError
+    from rasterio.errors import RasterioError
+
+    return RasterioError, CPLE_BaseError
+
+
 def place_of_raster(raster: Any, path: str | Path, crs: str | None = None) -> RasterPlace:
     """As `read_raster_place`, of an open file."""
     transform = raster.transform

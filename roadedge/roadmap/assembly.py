@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from roadedge.errors import OutputError, RoadEdgeError, SourceError
+from roadedge.georeference.raster_place import gdal_errors
 from roadedge.roadmap.blending import blend_cell
 from roadedge.roadmap.coarse import Coarse
 from roadedge.roadmap.cog import open_plain
@@ -118,13 +119,11 @@ class Assembly:
 
     @contextlib.contextmanager
     def _broken_tiles(self) -> Iterator[None]:
-        import rasterio.errors
-
         try:
             yield
         except RoadEdgeError:
             raise
-        except rasterio.errors.RasterioError as error:
+        except gdal_errors() as error:
             raise OutputError(f"cannot write {self._path}: {error}; is the disk full?") from error
         except (OSError, ValueError) as error:
             raise SourceError(f"a finished tile cannot be read ({error}); go on with --resume") from error

@@ -18,13 +18,14 @@ from roadedge.spec import HeatmapSpec
 from roadedge.trajectory.heatmap import heatmap_from_counts
 
 BACKDROP_PX, DENSITY_PX = 3000, 4096  # of the longer side, at most
+DENSITY_M = 2.0  # metres of a pixel of the density at least: finer ones are mostly empty
 QUALITY = 85
 
 
 def coarse_steps(grid: MapGrid) -> tuple[int, int]:
     """How many pixels of the grid along a side make one of the backdrop, and one of the density."""
     longest = max(grid.size)
-    return max(1, -(-longest // BACKDROP_PX)), max(1, -(-longest // DENSITY_PX))
+    return max(1, -(-longest // BACKDROP_PX)), max(1, -(-longest // DENSITY_PX), round(DENSITY_M / grid.gsd_m))
 
 
 class Coarse:

@@ -11,6 +11,7 @@ from typing import Any
 
 from roadedge.atomic import replacing
 from roadedge.errors import MissingExtraError, OutputError
+from roadedge.georeference.raster_place import gdal_errors
 from roadedge.roadmap.survey import MapGrid
 
 BLOCK = 512
@@ -27,7 +28,6 @@ def open_plain(path: Path, grid: MapGrid) -> Iterator[Any]:
     """
     try:
         import rasterio
-        import rasterio.errors
     except ImportError as error:
         raise MissingExtraError("rasterio", "geo", "writing a GeoTIFF") from error
     x0, dx, rx, y0, ry, dy = grid.transform
@@ -41,7 +41,7 @@ def open_plain(path: Path, grid: MapGrid) -> Iterator[Any]:
         with rasterio.Env(GDAL_CACHEMAX=CACHE_BYTES, GDAL_TIFF_INTERNAL_MASK=True):
             with rasterio.open(path, "w", **options) as raster:
                 yield raster
-    except rasterio.errors.RasterioError as error:
+    except gdal_errors() as error:
         raise OutputError(f"cannot write {path}: {error}; is the disk full?") from error
 
 
@@ -52,7 +52,6 @@ def write_cog(plain: Path, target: Path, tags: Mapping[str, str], threads: int, 
         OutputError: it cannot be written, a full disk among others.
     """
     import rasterio
-    import rasterio.errors
     import rasterio.shutil
 
     check_room(target, plain.stat().st_blocks * 512 // 8)
@@ -64,7 +63,7 @@ def write_cog(plain: Path, target: Path, tags: Mapping[str, str], threads: int, 
                 plain, temporary, driver="COG", COMPRESS="DEFLATE", LEVEL=LEVEL, BLOCKSIZE=BLOCK, RESAMPLING=resampling,
                 NUM_THREADS=threads, BIGTIFF="IF_SAFER", STATISTICS="NO",
             )  # fmt: skip
-    except rasterio.errors.RasterioError as error:
+    except gdal_errors() as error:
         raise OutputError(f"cannot write {target}: {error}; is the disk full?") from error
 
 

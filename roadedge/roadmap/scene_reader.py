@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from roadedge.errors import SourceError
-from roadedge.georeference.raster_place import opened_raster
+from roadedge.georeference.raster_place import gdal_errors, opened_raster
 from roadedge.roadmap.survey import FINER, Scene, SceneFile
 
 if TYPE_CHECKING:
@@ -79,14 +79,13 @@ class SceneReader:
     ) -> tuple[NDArray[np.uint8], NDArray[np.bool_] | None]:
         """A box of the grid that lies within a file's."""
         import rasterio
-        import rasterio.errors
 
         try:
             with rasterio.Env(GDAL_CACHEMAX=CACHE_BYTES):
-                if file.square is None:
-                    return self._plain(file, y0, x0, y1, x1)
-                return self._means(file, y0, x0, y1, x1), None
-        except (rasterio.errors.RasterioError, OSError) as error:
+                if file.square is not None and file.crs == self.scene.grid.crs:
+                    return self._means(file, file.square, y0, x0, y1, x1)
+                return self._plain(file, y0, x0, y1, x1)
+        except (*gdal_errors(), OSError) as error:
             raise SourceError(
                 f"{file.path} can no longer be read ({error}); is it whole, and its disk there?"
             ) from error
@@ -105,7 +104,9 @@ class SceneReader:
         raster.read(bands, window=window, out=raw.transpose(2, 0, 1))  # in the order in which it is stored
         return self._rgb(raw), self._valid(raster, window)
 
-    def _means(self, file: SceneFile, y0: int, x0: int, y1: int, x1: int) -> NDArray[np.uint8]:
+    def _means(
+        self, file: SceneFile, square: tuple[float, float, float], y0: int, x0: int, y1: int, x1: int
+    ) -> tuple[NDArray[np.uint8], NDArray[np.bool_] | None]:
         """Means of the file's pixels: what warping gives, to the bit, at a tenth of the time.
 
         Pixels of the grid that lie only partly on the file, at its far rims, are warped.
@@ -113,8 +114,7 @@ class SceneReader:
         from rasterio.enums import Resampling
         from rasterio.windows import Window
 
-        assert file.square is not None
-        left, top, step = file.square
+        left, top, step = square
         grid, raster, bands = self.scene.grid, self._opened(file, warped=False), _bands(file)
         ratio = grid.gsd_m / step
         across, down = (grid.x0 - left) / step, (top - grid.y0) / step  # of the grid's corner in the file's pixels
@@ -122,17 +122,19 @@ class SceneReader:
         bottom = min(y1, int((raster.height - down) / ratio + 1e-6))
         far_left, far_top = x0 * ratio + across, y0 * ratio + down
         if right <= x0 or bottom <= y0 or min(far_left, far_top) < -1e-6:
-            return self._plain(file, y0, x0, y1, x1)[0]
-        image = np.empty((y1 - y0, x1 - x0, 3), np.uint8)
+            return self._plain(file, y0, x0, y1, x1)
+        image, valid = np.empty((y1 - y0, x1 - x0, 3), np.uint8), np.ones((y1 - y0, x1 - x0), np.bool_)
         window = Window(max(far_left, 0.0), max(far_top, 0.0), (right - x0) * ratio, (bottom - y0) * ratio)
         raw = np.empty((bottom - y0, right - x0, len(bands)), raster.dtypes[0])
         raster.read(bands, window=window, out=raw.transpose(2, 0, 1), resampling=Resampling.average)
         image[: bottom - y0, : right - x0] = self._rgb(raw)
-        if right < x1:
-            image[:, right - x0 :] = self._plain(file, y0, right, y1, x1)[0]
-        if bottom < y1:
-            image[bottom - y0 :, : right - x0] = self._plain(file, bottom, x0, y1, right)[0]
-        return image
+        rims = ((y0, right, y1, x1), (bottom, x0, y1, right))
+        for a, b, c, d in rims:
+            if a < c and b < d:
+                part = np.s_[a - y0 : c - y0, b - x0 : d - x0]
+                image[part], known = self._plain(file, a, b, c, d)
+                valid[part] = True if known is None else known
+        return image, None if valid.all() else valid
 
     def _valid(self, raster: Any, window: Any) -> NDArray[np.bool_] | None:
         from rasterio.enums import MaskFlags

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from roadedge.environment import usable_cpus
 from roadedge.errors import UsageError
 
-DEFAULT_TILE, DEFAULT_OVERLAP = 1024, 64
+DEFAULT_TILE, DEFAULT_OVERLAP = 1024, 128
 
 
 @dataclass(frozen=True, slots=True)

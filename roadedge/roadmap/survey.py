@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from roadedge.errors import DataError
-from roadedge.georeference.raster_place import RasterPlace, opened_raster, place_of_raster
+from roadedge.georeference.raster_place import RasterPlace, gdal_errors, opened_raster, place_of_raster
 from roadedge.roadmap.grid import converted, metric_crs, short_name
 from roadedge.trajectory.plane import LocalPlane
 
@@ -255,8 +255,11 @@ def _white(found: Sequence[_Found]) -> int:
         return 255
     top = 0
     for one in found[:: max(1, len(found) // LOOKED_AT)]:
-        with opened_raster(one.path) as raster:
-            top = max(top, _top(raster))
+        try:
+            with opened_raster(one.path) as raster:
+                top = max(top, _top(raster))
+        except gdal_errors() as error:
+            raise DataError(f"{one.path} cannot be read ({error}); was it copied whole?") from error
     return 65535 if top > 4095 else 4095 if top > 1023 else 1023
 
 
