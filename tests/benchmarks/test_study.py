@@ -97,7 +97,7 @@ def test_the_page_says_what_the_numbers_say() -> None:
     lines = sentences(RUNS)
     assert lines[0].startswith("**clear**: cmipnet leads with 82.00")
     assert lines[2].startswith("**points:0.05**: early-fusion leads with 61.00, told apart from all others")
-    assert "Of 2 networks with both inputs, 2 lie above image-only" in lines[3]
+    assert lines[3].endswith("of 2 networks with both inputs: early-fusion, cmipnet.")
 
 
 def test_the_page_names_what_is_not_trained_yet_and_what_is_simulated() -> None:
