@@ -88,7 +88,7 @@ def train(
     lr: Annotated[float | None, typer.Option(help="Peak learning rate.")] = None,
     seed: Annotated[int | None, typer.Option(help="Of all randomness.")] = None,
     precision: Annotated[str | None, typer.Option(help="auto, bf16 or fp32.")] = None,
-    init: Annotated[str | None, typer.Option(help="Start from these weights; what did not fit is listed.")] = None,
+    init: Annotated[str | None, typer.Option(help="Start from weights: file, address, or name; #sha256=.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Continue the run in -o, or the newest, exactly.")] = False,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda; auto: the GPU of each process, if any.")] = "auto",
     threads: Annotated[int | None, typer.Option(help="Threads of torch in each process; default all.")] = None,

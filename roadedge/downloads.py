@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import contextlib
 import hashlib
 import http.client
 import os
@@ -9,12 +11,13 @@ import re
 import shutil
 import ssl
 import sys
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote, urlsplit, urlunsplit
 
 import roadedge
 from roadedge.atomic import replacing
@@ -25,6 +28,7 @@ CACHE_VARIABLE = "ROADEDGE_CACHE"
 DIGEST_MARK = "#sha256="
 TIMEOUT_S = 30.0  # without a byte
 CHUNK_BYTES = 1 << 20
+STALE_S = 3600.0
 TOLD_EVERY_BYTES = 100 << 20  # where no bar can be drawn
 # what a lost or absent connection raises; other OSErrors are those of our own file
 LOST = (
@@ -85,6 +89,7 @@ def fetch(url: str, sha256: str | None = None, tell: Tell = lambda text: None) -
             check_digest(path, sha256)
         return path
     tell(f"fetching {masked(url)}")
+    _sweep(path.parent)
     with replacing(path) as temporary:
         _receive(url, temporary, tell)
         if sha256 is not None:
@@ -109,21 +114,40 @@ def check_digest(path: Path, sha256: str, called: str | None = None) -> None:
 def _receive(url: str, path: Path, tell: Tell) -> None:
     """Copy what an address answers into `path`; raises SourceError."""
     said = masked(url)
-    request = urllib.request.Request(url, headers={"User-Agent": f"roadedge/{roadedge.__version__}"})
     try:
-        with urllib.request.urlopen(request, timeout=TIMEOUT_S) as answer, path.open("wb") as file:
+        with urllib.request.urlopen(_request(url), timeout=TIMEOUT_S) as answer, path.open("wb") as file:
             size = int(answer.headers.get("Content-Length") or 0)
             _check_room(path, size)
             received = _copy(answer, file, size, tell)
     except urllib.error.HTTPError as error:
         raise SourceError(f"{said} answered {error.code} {error.reason}; check the address") from error
     except LOST as error:
-        reason = getattr(error, "reason", None) or error
+        reason = masked(str(getattr(error, "reason", None) or error))
         raise SourceError(
             f"cannot fetch {said} ({reason}); is there a network? else fetch it elsewhere and give the file"
         ) from error
     if size and received != size:
         raise SourceError(f"{said} broke off after {received} of {size} bytes; run again")
+
+
+def _request(url: str) -> urllib.request.Request:
+    """What is asked of a server; a name and password in the address become the header that they stand for."""
+    parts = urlsplit(url)
+    user, mark, host = parts.netloc.rpartition("@")
+    request = urllib.request.Request(urlunsplit(parts._replace(netloc=host)))
+    request.add_header("User-Agent", f"roadedge/{roadedge.__version__}")
+    if mark:  # not handed on to another server that this one sends us to
+        word = base64.b64encode(unquote(user).encode()).decode()
+        request.add_unredirected_header("Authorization", f"Basic {word}")
+    return request
+
+
+def _sweep(folder: Path) -> None:
+    """Take away what a download left that was killed: parts that nobody has written to for an hour."""
+    for part in folder.glob(".*.part*"):
+        with contextlib.suppress(OSError):
+            if time.time() - part.stat().st_mtime > STALE_S:
+                part.unlink()
 
 
 def _check_room(path: Path, size: int) -> None:

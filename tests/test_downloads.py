@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import http.server
+import os
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,9 +24,12 @@ class Handler(http.server.BaseHTTPRequestHandler):
     """`/whole.pth`, `/cut.pth` that breaks off, `/moved.pth` that leads to the first; anything else is not there."""
 
     asked: list[str]
+    passwords: list[str]
 
     def do_GET(self) -> None:
         type(self).asked.append(self.path)
+        if "Authorization" in self.headers:
+            type(self).passwords.append(self.headers["Authorization"])
         if self.path == "/moved.pth":
             self.send_response(302)
             self.send_header("Location", "/whole.pth")
@@ -48,7 +53,7 @@ def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     monkeypatch.setenv("ROADEDGE_CACHE", str(tmp_path / "cache"))
     for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
         monkeypatch.delenv(name, raising=False)
-    Handler.asked = []
+    Handler.asked, Handler.passwords = [], []
     served = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     thread = threading.Thread(target=served.serve_forever)
     thread.start()
@@ -96,10 +101,25 @@ def test_without_a_network_it_is_one_clear_sentence(server: str, tmp_path: Path)
     assert left_in(tmp_path) == []
 
 
-def test_passwords_are_not_repeated(server: str) -> None:
+def test_passwords_are_given_to_the_server_and_to_nobody_else(server: str) -> None:
+    said: list[str] = []
+    path = fetch(server.replace("http://", "http://me:s%20cret@") + "/whole.pth", tell=said.append)
+    assert path.read_bytes() == CONTENT
+    assert Handler.passwords == ["Basic " + base64.b64encode(b"me:s cret").decode()]
     with pytest.raises(SourceError) as caught:
-        fetch("http://me:secret@127.0.0.1:1/w.pth")
-    assert "secret" not in str(caught.value)
+        fetch("http://me:s%20cret@127.0.0.1:1/w.pth")
+    assert "cret" not in "".join([*said, str(caught.value)])
+
+
+def test_what_a_killed_download_left_is_swept_away_after_an_hour(server: str) -> None:
+    path = cached_path(f"{server}/whole.pth")
+    path.parent.mkdir(parents=True)
+    old, new = path.with_name(".whole.1-1.part.pth"), path.with_name(".whole.2-2.part.pth")
+    for part in (old, new):
+        part.write_bytes(b"half")
+    os.utime(old, (1, 1))
+    fetch(f"{server}/whole.pth")
+    assert sorted(left_in(path.parent)) == [new.name, path.name]
 
 
 def test_another_digest_is_refused_and_nothing_kept(server: str, tmp_path: Path) -> None:

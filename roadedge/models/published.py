@@ -10,9 +10,9 @@ from roadedge.models.blocks import RoadNet
 from roadedge.models.cmipnet import CMIPNet
 from roadedge.models.cmmpnet import CMMPNet
 from roadedge.models.hrnet import CMIPHRNet
-from roadedge.models.imagenet import cmipnet_layers, hrnet_sources, mscan_sources
 from roadedge.models.key_maps import KeyMap, Source
 from roadedge.models.segnext import SegNeXt
+from roadedge.models.trunk_names import cmipnet_layers, hrnet_sources, mscan_sources
 
 DECODER_UNITS = (("squeeze", "conv1", "norm1"), ("enlarge", "deconv2", "norm2"), ("widen", "conv3", "norm3"))
 ENHANCED = ("e1", "e2", "e3", "e4", "d4", "d3", "d2", "d1")

@@ -29,6 +29,7 @@ WRAPPERS = (
     "params",
     "model_ema",
 )
+MADE_BY_TORCH = (b"PK", b"\x80")  # an archive, or a pickle as torch wrote it before 1.6
 PREFIXES = ("module.", "_orig_mod.", "model.", "net.", "network.")  # DataParallel, torch.compile, Lightning and others
 
 
@@ -71,6 +72,12 @@ def read_weight_file(path: str | Path) -> WeightFile:
 def _archive(path: Path) -> dict[str, Any]:
     if not path.is_file():
         raise ModelFileError(f"there is no file {path}")
+    with path.open("rb") as file:
+        start = file.read(64)
+    if not start.startswith(MADE_BY_TORCH):
+        page = b"<" in start[:1] or start.startswith(b"version https://git-lfs")
+        what = "a web page or a pointer to a file" if page else "no file that torch.save wrote"
+        raise ModelFileError(f"{path} is {what}; delete it, and give the weights themselves or their own address")
     try:
         return read_archive(path)
     except ModelFileError as error:

@@ -100,6 +100,7 @@ class Recipe:
     hold_out: dict[str, int] = field(
         default_factory=dict
     )  # places set aside of a folder's train split, to choose by; a tenth
+    init: str = ""  # weights to start from: a file, an address, a network's name; #sha256=DIGEST is checked
     evaluate_every: int = 500
     evaluate_most: int = 48  # samples
     save_every: int = 250

@@ -3,25 +3,28 @@
 from __future__ import annotations
 
 import copy
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from roadedge.atomic import write_bytes, write_json, write_text
 from roadedge.environment import environment
 from roadedge.errors import SpecMismatchError, UsageError
 from roadedge.models import create_model
 from roadedge.models.blocks import RoadNet
-from roadedge.models.checkpoint import initialise, load_network, read_archive, write_archive
-from roadedge.spec import ModelSpec
+from roadedge.models.checkpoint import read_archive, write_archive
+from roadedge.models.key_maps import Loaded
+from roadedge.models.start import start_from_file
+from roadedge.spec import ModelSpec, sha256_of
 from roadedge.training.batches import DRAWING
 from roadedge.training.processes import Processes
 from roadedge.training.recipe import Recipe, recipe_of_text, to_toml
 
 Report = Callable[[str], None]
+STARTED = "start.json"  # in the run folder: what became of each weight of the file that it started from
 SCALE_PACE = 100  # a step of a learned scale against one of a weight: a fifth of a percent at a rate of 3e-5
 
 
@@ -52,12 +55,14 @@ class Run:
         self.seconds = 0.0
         self.teacher: RoadNet | None = None  # of fine-tuning: the float network
         self.start: Path | None = None  # its checkpoint, which the run folder gets a copy of
+        self.origin: dict[str, str] | None = None  # the file that the weights started from
 
-    def start_from(self, weights: dict[str, Tensor]) -> list[str]:
-        """Copy what fits into the network and its average; return a line for each weight that did not match."""
-        lines = initialise(self.network, weights)
+    def start_from(self, path: Path) -> Loaded:
+        """Copy what fits of a file, ours, ImageNet's or a published one, into the network and its average."""
+        loaded = start_from_file(self.network, path)
         self.average.load_state_dict(self.network.state_dict())
-        return lines
+        self.origin = {"file": path.name, "sha256": sha256_of(path), "called": loaded.called}
+        return loaded
 
     def state(self, processes: int = 1) -> dict[str, Any]:
         """All that continuing needs, as tensors and plain values; how many processes took it says what equals what."""
@@ -101,6 +106,7 @@ def start_run(
     if resume:
         content = group.from_first(lambda: _read_state(run, output))
         run.restore(content)
+        run.origin = _origin(output / STARTED)
         report(f"resumed {output} at step {run.step}")
         sampler = content.get("sampler", {})
         if sampler.get("drawing") != DRAWING:
@@ -140,9 +146,17 @@ def _start_folder(
         write_bytes(output / "start.pt", run.start.read_bytes())
         report(f"fine-tuning {run.start}, quantized")
     if init is not None:
-        network, _ = load_network(init)
-        lines = run.start_from(network.state_dict())
-        report(f"started from {init}: {len(lines)} weights did not match" + "".join(f"\n  {line}" for line in lines))
+        loaded = run.start_from(init)
+        write_json(output / STARTED, {**(run.origin or {}), **loaded.to_dict()})
+        report("\n".join([f"started from {init}: {loaded.unmatched} weights did not match", *loaded.lines()]))
+
+
+def _origin(path: Path) -> dict[str, str] | None:
+    """What a run that goes on was started from."""
+    if not path.exists():
+        return None
+    content = json.loads(path.read_text(encoding="utf-8"))
+    return {key: str(content[key]) for key in ("file", "sha256", "called")}
 
 
 def save_state(run: Run, output: Path, processes: int = 1) -> None:
@@ -154,6 +168,7 @@ def provenance(run: Run, folders: list[Path], scores: dict[str, float]) -> dict[
     """Where weights come from, as JSON values."""
     return {
         "recipe": to_toml(run.recipe),
+        **({} if run.origin is None else {"started_from": run.origin}),
         "data": [folder.name for folder in folders] or ["built-in city"],
         "steps": run.step,
         "seconds": round(run.seconds, 1),

@@ -65,7 +65,7 @@ class Session:
             output: run folder.
             resume: take recipe and data from the run folder.
             overwrite: empty the run folder first.
-            init: checkpoint or network name to start from.
+            init: weights to start from: a file, an address, or a network's name; instead of the recipe's.
             epochs: instead of steps.
             changes: fields of Recipe, None for unchanged.
 
@@ -134,7 +134,7 @@ class Session:
     ) -> dict[str, Any]:
         from roadedge.training.loop import train
 
-        init = group.from_first(self._init)
+        init = group.from_first(lambda: self._init(report))
         data = [path.resolve() for path in self.folders]
         absent = [name for name in ("matplotlib", "tensorboard") if importlib.util.find_spec(name) is None]
         if self.recipe.folds and not (self.resume and self.recipe.fold):  # else one fold alone is gone on with
@@ -153,13 +153,17 @@ class Session:
             raise
         return {key: str(v) if isinstance(v, Path) else v for key, v in dataclasses.asdict(result).items()}
 
-    def _init(self) -> Path | None:
-        """The checkpoint to start from."""
-        if self.init is None:
-            return None
-        from roadedge.weights import find_checkpoint
+    def _init(self, report: Callable[[str], None]) -> Path | None:
+        """The weights to start from: those of the command line, else the recipe's; fetched where they lie elsewhere.
 
-        return find_checkpoint(self.init).resolve()
+        A run that goes on has started; of folds that go on some may not have.
+        """
+        place = self.init or self.recipe.init
+        if not place or (self.resume and not self.recipe.folds):
+            return None
+        from roadedge.weights import find_weights
+
+        return find_weights(place, report).resolve()
 
     def _folder(self, data: list[Path], init: Path | None) -> Path:
         """The run folder, empty or to resume."""

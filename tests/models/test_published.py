@@ -195,7 +195,12 @@ class TestWeightFile:
         with pytest.raises(ModelFileError):
             read_weight_file(tmp_path / "w.pth")
 
-    @pytest.mark.parametrize("content", [b"", b"not a file of weights", b"PK\x03\x04 cut off"])
+    def test_a_page_that_was_fetched_instead_is_called_one(self, tmp_path: Path) -> None:
+        (tmp_path / "w.pth").write_text("<!DOCTYPE html><html>please confirm</html>")
+        with pytest.raises(ModelFileError, match="is a web page"):
+            read_weight_file(tmp_path / "w.pth")
+
+    @pytest.mark.parametrize("content", [b"", b"not a file of weights", b"PK\x03\x04 cut off", b"\x80\x02 cut off"])
     def test_rubbish_is_one_sentence(self, tmp_path: Path, content: bytes) -> None:
         (tmp_path / "w.pth").write_bytes(content)
         with pytest.raises(ModelFileError):
