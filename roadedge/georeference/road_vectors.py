@@ -151,7 +151,7 @@ def _read_parquet(path: Path, layer: str | None, within: Box | None, wanted: tup
     shapely = imported("shapely", "reading lines")
     whole = shapely.total_bounds(shapes)
     if within is not None:
-        west, south, east, north = _box_in(within, crs)
+        west, south, east, north = _box_in(within, crs) or (-np.inf, -np.inf, np.inf, np.inf)
         x0, y0, x1, y1 = shapely.bounds(shapes).T
         near = (x0 <= east) & (x1 >= west) & (y0 <= north) & (y1 >= south)
         shapes, columns = shapes[near], {name: values[near] for name, values in columns.items()}
@@ -207,15 +207,15 @@ def _check_near(path: Path, crs: str, box: Any, within: Box) -> None:
         )
 
 
-def _box_in(box: Box, crs: str) -> Box:
-    """The box of `crs` that holds a box of longitudes and latitudes."""
+def _box_in(box: Box, crs: str) -> Box | None:
+    """The box of `crs` that holds a box of longitudes and latitudes; None where the CRS does not reach there."""
     pyproj = imported("pyproj", "converting coordinates")
     try:
         change = pyproj.Transformer.from_crs("OGC:CRS84", crs, always_xy=True)
         found = change.transform_bounds(*box, densify_pts=21)
     except (pyproj.exceptions.CRSError, pyproj.exceptions.ProjError) as error:
         raise DataError(f"{crs[:80]!r} is no coordinate system that pyproj knows: {error}") from error
-    return tuple(found) if np.isfinite(found).all() else (-np.inf, -np.inf, np.inf, np.inf)
+    return (found[0], found[1], found[2], found[3]) if np.isfinite(found).all() else None
 
 
 def _for_cars(highway: Any) -> bool:

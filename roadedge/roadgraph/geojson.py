@@ -64,6 +64,7 @@ def from_geojson(document: Any) -> RoadGraph:
 
     Roads of ours are joined by their `u` and `v`; lines of others (LineString, MultiLineString) wherever ends coincide,
     and have the length of their line, unless they lie in degrees and bring none. Speeds are read as `speed_of` says.
+    A member `crs` of older files, as GDAL writes it for projected coordinates, is read.
 
     Raises:
         DataError: no FeatureCollection, or geometry that is no line.
@@ -73,7 +74,7 @@ def from_geojson(document: Any) -> RoadGraph:
     features = document.get("features")
     if not isinstance(features, list):
         raise DataError("a FeatureCollection needs a list of features")
-    crs = document.get("crs_name", LONLAT)
+    crs = document.get("crs_name") or _older_crs(document.get("crs")) or LONLAT
     unit = document.get("unit", "px" if crs == PIXEL else "m")
     roads: list[tuple[Line, Mapping[str, Any]]] = []
     points: list[tuple[Line, Mapping[str, Any]]] = []
@@ -96,6 +97,17 @@ def from_geojson(document: Any) -> RoadGraph:
         raise
     except (TypeError, ValueError, OverflowError) as error:
         raise DataError(f"u, v, node, lengths, widths, confidences and speeds must be numbers: {error}") from error
+
+
+def _older_crs(member: Any) -> str | None:
+    """The CRS that files named before RFC 7946 did away with it; degrees are longitude, latitude by any name."""
+    if member is None:
+        return None
+    try:
+        name = str(member["properties"]["name"])
+    except (KeyError, TypeError) as error:
+        raise DataError(f"the member crs must name a coordinate system, got {member!r}") from error
+    return LONLAT if name.endswith(("CRS84", ":4326")) else name
 
 
 def _road(graph: RoadGraph, edge: int, decimals: int) -> dict[str, Any]:

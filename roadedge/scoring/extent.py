@@ -65,7 +65,7 @@ class Extent:
 def extent_of(path: Path) -> Extent:
     """That of a georeferenced raster.
 
-    A nodata value of 0 or 255 in a raster of 8 bits is taken for what masks hold, not for a hole in them.
+    A nodata value of 0 in a raster of 8 bits is taken for what masks hold beside roads, not for a hole in them.
 
     Raises:
         DataError: it cannot be read, or does not say where it lies.
@@ -105,7 +105,7 @@ def valid_pixels(raster: Any, largest: int | None = None) -> NDArray[np.bool_] |
     from rasterio.enums import MaskFlags
 
     flags = raster.mask_flag_enums[0]
-    values_of_masks = MaskFlags.nodata in flags and raster.dtypes[0] == "uint8" and raster.nodata in (0, 1, 255)
+    values_of_masks = MaskFlags.nodata in flags and raster.dtypes[0] == "uint8" and raster.nodata == 0
     if MaskFlags.all_valid in flags or values_of_masks:
         return None
     shrink = 1.0 if largest is None else min(1.0, largest / max(raster.height, raster.width))

@@ -16,7 +16,7 @@ from roadedge.errors import DataError, SpecMismatchError, UsageError
 from roadedge.georeference.raster_place import opened_raster
 from roadedge.metrics.pixel import IGNORED, ROAD, PixelCounts, count_pixels
 from roadedge.roadgraph import RoadGraph
-from roadedge.roadmap.grid import TracingGrid
+from roadedge.roadmap.grid import TracingGrid, short_name
 from roadedge.roadmap.roads import placed
 from roadedge.roadmap.strips import trace_in_strips
 from roadedge.scoring.extent import extent_of, valid_pixels
@@ -31,13 +31,14 @@ Rows = tuple[NDArray[np.uint8], NDArray[np.bool_] | None]
 
 
 def is_large(file: LayerFile) -> bool:
-    """Whether a file is a TIFF of more than LARGEST_PIXELS; raises as `opened_raster`."""
+    """Whether a file is a TIFF of more than LARGEST_PIXELS that says where it lies; raises as `opened_raster`."""
     import importlib.util
 
     if file.path.suffix.lower() not in TIFF_SUFFIXES or importlib.util.find_spec("rasterio") is None:
         return False
     with opened_raster(file.path) as raster:
-        return bool(raster.height * raster.width > LARGEST_PIXELS)
+        placed_somewhere = bool(raster.crs) and not raster.transform.is_identity
+        return placed_somewhere and bool(raster.height * raster.width > LARGEST_PIXELS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,10 +102,11 @@ def read_large(pair: Pair, settings: ScoreSettings, scratch: Path | None) -> tup
     Raises:
         SpecMismatchError: rasters of two grids.
         DataError: a file that cannot be used.
-        UsageError: relaxed scores, which need the whole grid at once.
+        UsageError: relaxed or published scores, which need the whole grid at once.
     """
-    if settings.relaxed is not None:
-        raise UsageError(f"relaxed scores need rasters of at most {LARGEST_PIXELS / 1e6:g} megapixels; cut out tiles")
+    for wanted, what in ((settings.relaxed, "relaxed scores"), (settings.protocol == "published", "published scores")):
+        if wanted:
+            raise UsageError(f"{what} need rasters of at most {LARGEST_PIXELS / 1e6:g} megapixels; cut out tiles")
     files = (pair.prediction, pair.truth)
     own, other = (
         LargeRaster.of(file.path, label) if file.is_raster else None
@@ -192,7 +194,7 @@ def _check_one_grid(own: LargeRaster, truth: LargeRaster) -> None:
     places = [extent_of(raster.path).place for raster in (own, truth)]
     apart = max(abs(a - b) for a, b in zip(places[0].transform, places[1].transform, strict=True))
     pixel = abs(places[0].transform[1]) + abs(places[0].transform[2])
-    if places[0].crs != places[1].crs or apart > pixel / 2:
+    if short_name(places[0].crs) != short_name(places[1].crs) or apart > pixel / 2:
         raise SpecMismatchError(
             f"{own.path.name} and {truth.path.name} lie on two grids by their georeference; warp one to the other's"
         )

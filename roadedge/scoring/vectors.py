@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from roadedge.errors import DataError
+from roadedge.errors import DataError, UsageError
 from roadedge.georeference.raster_place import to_lonlat
 from roadedge.georeference.road_vectors import Box, Line, RoadVectors, read_road_vectors
 from roadedge.roadgraph import RoadGraph
@@ -47,9 +47,12 @@ def read_vector_graph(path: Path, layer: str | None, within: Box | None) -> tupl
         raise DataError(f"{path}: widths, confidences and speeds must be numbers: {error}") from error
     graph = _named(lines, known, columns, found)
     if graph is None:
-        if {"u", "v"} <= known.keys():
+        if {"u", "v"} <= known.keys() and lines:
             notes += (f"{path.name}: u and v do not agree with the lines, which meet where they share a vertex",)
-        graph = join_by_vertices(lines, columns, found.crs, "m")
+        try:
+            graph = join_by_vertices(lines, columns, found.crs, "m")
+        except DataError as error:
+            raise DataError(f"{path}: {error}") from error
     return in_lonlat(graph, path.name), notes
 
 
@@ -63,7 +66,10 @@ def in_lonlat(graph: RoadGraph, name: str) -> RoadGraph:
         return RoadGraph.empty(LONLAT, "m")
     moved = graph
     if graph.crs != LONLAT:
-        every = to_lonlat(np.concatenate([graph.nodes, *graph.lines]), graph.crs)
+        try:
+            every = to_lonlat(np.concatenate([graph.nodes, *graph.lines]), graph.crs)
+        except UsageError as error:
+            raise DataError(f"{name}: {error}") from error
         if not np.isfinite(every).all():
             raise DataError(f"{name} holds places that are none of its CRS {graph.crs[:60]!r}; correct the CRS")
         moved = graph.moved(lambda _: every, LONLAT)

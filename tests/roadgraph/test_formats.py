@@ -162,6 +162,7 @@ def test_lines_of_several_parts_and_points_of_no_length_are_understood() -> None
         (collection([[0, 0], [1, 1]], properties={"speed_kmh": "fast"}), "must be numbers"),
         (collection([[0, 0], [1, 1]], properties={"speed_kmh": 0}), "speed_kmh of edge 0 must be above 0"),
         ({**collection([[0, 0], [1, 1]]), "crs_name": 4326}, "crs_name"),
+        ({**collection([[0, 0], [1, 1]]), "crs": {"type": "link"}}, "must name a coordinate system"),
         ({**collection([[0, 0], [1, 1]]), "unit": "miles"}, "unit"),
         ({"type": "FeatureCollection", "features": [{"geometry": {"type": "Point", "coordinates": [1]}}]}, "feature 0"),
         ({"type": "FeatureCollection", "features": [{"geometry": {"type": "Point"}, "properties": [1]}]}, "feature 0"),
@@ -170,6 +171,14 @@ def test_lines_of_several_parts_and_points_of_no_length_are_understood() -> None
 def test_geojson_without_lines_is_refused(document: Any, says: str) -> None:
     with pytest.raises(DataError, match=says):
         from_geojson(document)
+
+
+def test_the_crs_that_older_files_name_is_read() -> None:
+    for name, crs in (("urn:ogc:def:crs:EPSG::32650", "urn:ogc:def:crs:EPSG::32650"), ("EPSG:4326", "OGC:CRS84")):
+        member = {"crs": {"type": "name", "properties": {"name": name}}}
+        assert from_geojson({**collection([[5, 40], [6, 41]]), **member}).crs == crs
+    with pytest.raises(DataError, match="must name a coordinate system"):
+        from_geojson({**collection([[5, 40], [6, 41]]), "crs": "EPSG:4326"})
 
 
 def test_lines_that_were_moved_by_hand_are_refused_with_the_way_out() -> None:
