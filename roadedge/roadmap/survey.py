@@ -221,7 +221,7 @@ def _is_square(transform: tuple[float, ...], step: float) -> bool:
 
 def _is_aligned(bounds: NDArray[np.float64], x0: float, y0: float, gsd: float) -> bool:
     across, down = (bounds[0] - x0) / gsd, (y0 - bounds[3]) / gsd
-    return max(abs(across - round(across)), abs(down - round(down))) <= ALIGNED_PX
+    return bool(max(abs(across - round(across)), abs(down - round(down))) <= ALIGNED_PX)
 
 
 def _bounds(one: _Found, crs: str) -> tuple[float, float, float, float]:

@@ -60,7 +60,7 @@ class Axis:
         """Of the pixels [start, stop), which the window holds: (stop - start,), whole numbers of 1 to HEAVIEST."""
         from_start = np.arange(start - self.starts[index], stop - self.starts[index])
         depth = np.minimum(from_start, self.side - 1 - from_start)  # 0 at the rim
-        return np.minimum(1 + depth * (HEAVIEST - 1) // max(self.ramp, 1), HEAVIEST).astype(np.uint32)
+        return np.asarray(np.minimum(1 + depth * (HEAVIEST - 1) // max(self.ramp, 1), HEAVIEST), np.uint32)
 
 
 @dataclass(frozen=True, slots=True)

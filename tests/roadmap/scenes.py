@@ -19,7 +19,7 @@ def smooth(height: int, width: int, seed: int = 0, bands: int = 3) -> NDArray[np
     import cv2
 
     noise = np.random.default_rng(seed).integers(0, 256, (height // 8 + 2, width // 8 + 2, bands), dtype=np.uint8)
-    return np.asarray(cv2.resize(noise, (width, height))).reshape(height, width, bands)
+    return np.asarray(cv2.resize(noise, (width, height)), np.uint8).reshape(height, width, bands)
 
 
 def write_scene(
