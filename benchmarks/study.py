@@ -99,8 +99,10 @@ def train_one(recipe: Recipe, folders: list[Path], folder: Path) -> None:
     from roadedge.training.loop import train
 
     resume = (folder / "state.pt").exists()
-    if not resume:  # what was killed before its first state has nothing to go on from
-        shutil.rmtree(folder, ignore_errors=True)
+    if not resume and folder.exists():  # killed before its first state, it has nothing to go on from
+        if any(folder.iterdir()) and not (folder / "recipe.toml").exists():
+            sys.exit(f"{folder} holds something that is no run of the study; choose another -o")
+        shutil.rmtree(folder)
     folder.mkdir(parents=True, exist_ok=True)
     began = time.monotonic()
 

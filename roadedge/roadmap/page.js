@@ -225,6 +225,8 @@
     return junctions;
   };
 
+  if (window.innerWidth <= 560) document.querySelector("#panel details").open = false; // a phone shows the map first
+
   // ---- the panel -------------------------------------------------------------------------------------------------
   const percent = (value) => `${Math.round(100 * value)} %`;
   const slider = (id, label, value, change, shownAs = percent) => {

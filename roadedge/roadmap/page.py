@@ -24,6 +24,7 @@ PAGE = "index.html"
 ROADS = ("roads.gpkg", "roads.geojson")
 SHARES = {"probability": 0.5, "backdrop": 0.9, "density": 1.0}  # of the size for rasters that is spent by then
 SLOW_EDGES = 100_000
+LARGE_PX = 50_000_000  # of a map whose rasters take so long that it is said which one is read
 Tell = Callable[[str], None]
 Box = tuple[float, float, float, float]
 
@@ -112,7 +113,7 @@ def write_page(
     frame = _frame(probability, roads)
     if roads is not None and not _meet(frame.bounds, roads.bounds):
         note(f"the roads lie beside the rasters, at {roads.bounds} of {roads.crs}: are both of one place?")
-    rasters = _rasters(folder, frame, about, options, note)
+    rasters = _rasters(folder, frame, about, options, note, tell)
     data = {
         "frame": {**_frame_json(frame), "tile": TILE, "steps": STEPS, "spread": SPREAD},
         "rasters": {
@@ -164,6 +165,8 @@ def _check_output(path: Path, overwrite: bool) -> None:
     """A page of ours may be made again; anything else is somebody's file."""
     if path.is_dir():
         raise UsageError(f"{path} is a folder; give the page a name with -o/--output")
+    if path.suffix not in (".html", ".htm"):  # with --overwrite a slip would replace the roads themselves
+        raise UsageError(f"the name of a page ends in .html, got {path.name}; browsers go by it")
     if not path.exists() or overwrite:
         return
     with path.open("rb") as file:
@@ -206,7 +209,9 @@ def _frame_json(frame: Frame) -> dict[str, Any]:
     return {**own, "lonlat": frame.lonlat()}
 
 
-def _rasters(folder: Path, frame: Frame, about: dict[str, Any], options: PageOptions, note: Tell) -> dict[str, Pyramid]:
+def _rasters(
+    folder: Path, frame: Frame, about: dict[str, Any], options: PageOptions, note: Tell, say: Tell
+) -> dict[str, Pyramid]:
     """Pyramids of what is there; what one leaves of its share the next one may spend."""
     backdrop, crs = _backdrop(folder, about, options)
     files = {"probability": folder / "probability.tif", "backdrop": backdrop, "density": folder / "density.tif"}
@@ -216,6 +221,8 @@ def _rasters(folder: Path, frame: Frame, about: dict[str, Any], options: PageOpt
         path = files[name]
         if path is None or not path.is_file():
             continue
+        if frame.width * frame.height > LARGE_PX:
+            say(f"reading {path.name}")
         most = int(share * options.raster_mb * 1e6) - spent
         made[name] = pyramid(path, frame, most, name == "backdrop", crs if name == "backdrop" else None, note)
         spent += made[name].size_bytes

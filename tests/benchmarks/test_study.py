@@ -129,3 +129,10 @@ def test_a_run_that_has_ended_is_not_trained_again(tmp_path: Path, capsys: pytes
     (tmp_path / "metrics.json").write_text("{}")
     train_one(read_recipe(RECIPE), [tmp_path / "no data"], tmp_path)
     assert "trained already" in capsys.readouterr().err
+
+
+def test_a_folder_of_something_else_is_not_emptied(tmp_path: Path) -> None:
+    (tmp_path / "precious.txt").write_text("mine")
+    with pytest.raises(SystemExit, match="no run of the study"):
+        train_one(read_recipe(RECIPE), [tmp_path / "no data"], tmp_path)
+    assert (tmp_path / "precious.txt").read_text() == "mine"

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from roadedge.cli import main
 from roadedge.errors import DataError, MissingExtraError, OutputError, UsageError
 from roadedge.roadmap import page_library
 from roadedge.roadmap.grid import converted
@@ -225,6 +226,8 @@ def test_only_a_page_of_ours_is_replaced(folder: Path, written: PageResult, tmp_
     assert precious.read_text() == "mine"
     with pytest.raises(UsageError, match="is a folder"):
         write_page(folder, tmp_path, tell=silent)
+    with pytest.raises(UsageError, match=r"ends in \.html, got roads\.gpkg"):
+        write_page(folder, folder / "roads.gpkg", PageOptions(overwrite=True), tell=silent)
 
 
 def test_a_folder_with_nothing_to_show_is_told(tmp_path: Path) -> None:
@@ -264,3 +267,15 @@ def test_without_its_library_the_extra_is_named(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(page_library, "PACKAGE", "XStatic-Absent")
     with pytest.raises(MissingExtraError, match=r"roadedge\[geo\]"):
         map_library()
+
+
+def test_the_command_prints_json_alone_and_its_log_beside(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["view", str(folder), "--json"]) == 0
+    captured = capsys.readouterr()
+    assert json.loads(captured.out)["edges"] == 60
+    assert "Results saved to" in captured.err
+
+
+def test_the_command_says_what_is_wrong_and_with_which_code(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["view", str(tmp_path / "absent")]) == 8
+    assert capsys.readouterr().err.startswith("error: there is no folder")
