@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -11,6 +10,7 @@ from numpy.typing import NDArray
 
 from roadedge.errors import MissingExtraError, UsageError
 from roadedge.roadgraph.graph import RoadGraph
+from roadedge.roadmap.clean_mask import threads
 from roadedge.roadmap.grid import TracingGrid
 from roadedge.roadmap.point_blocks import points_in_metres
 from roadedge.roadmap.snapping import Segments
@@ -76,7 +76,7 @@ def close_gaps(
     segments = Segments.of(graph)
     free = [pair for pair in pairs if not _has_road(graph, segments, pair, options.within_m)]
     votes: list[int] = []
-    with ThreadPoolExecutor(workers, thread_name_prefix="gaps") as pool:
+    with threads(workers) as pool:
         for number, count in enumerate(pool.map(lambda pair: _votes(graph, points, pair, options), free), 1):
             votes.append(count)
             if tell is not None:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from roadedge.errors import DataError, MissingExtraError, SourceError
+from roadedge.errors import DataError, MissingExtraError, SourceError, UsageError
 from roadedge.georeference.raster_place import (
     RasterPlace,
     from_lonlat,
@@ -43,6 +44,7 @@ class TracingGrid:
     transform: tuple[float, ...]
     raster_crs: str
     crs: str
+    band: int = 1
 
     @classmethod
     def of(cls, path: Path, cell_m: float) -> TracingGrid:
@@ -56,7 +58,7 @@ class TracingGrid:
             MissingExtraError: rasterio or pyproj is not installed.
         """
         with opened_raster(path) as raster:
-            _check(raster, path)
+            band = _band(raster, path)
             place = place_of_raster(raster, path)
         height, width = place.size
         x_m, y_m = _pixel_sides(place, path)
@@ -65,10 +67,11 @@ class TracingGrid:
         else:
             cell = max(cell_m, x_m, y_m)
             sx, sy = cell / x_m, cell / y_m
-        size = math.ceil(height / sy - 1e-9), math.ceil(width / sx - 1e-9)
+        fitting = math.ceil if sx == int(sx) and sx == sy else math.floor  # a resampled cell at the border is whole
+        size = max(1, fitting(height / sy)), max(1, fitting(width / sx))
         gsd_m = math.sqrt(x_m * sx * y_m * sy)
         known, metric = short_name(place.crs), short_name(metric_crs(place))
-        return cls(path, size, (height, width), sx, sy, gsd_m, place.transform, known, metric)
+        return cls(path, size, (height, width), sx, sy, gsd_m, place.transform, known, metric, band)
 
     def to_raster(self, cells: ArrayLike) -> NDArray[np.float64]:
         """(N, 2) corner coordinates of cells → x, y in the raster's CRS."""
@@ -127,17 +130,17 @@ class TracingGrid:
         from rasterio.windows import Window
 
         height, width = self.pixels
-        top, bottom = start * self.sy, min(stop * self.sy, height)
         shape = stop - start, self.size[1]
-        window = Window(0, top, width, bottom - top)
-        whole = MaskFlags.all_valid in raster.mask_flag_enums[0]
+        top, bottom, right = start * self.sy, min(stop * self.sy, height), min(shape[1] * self.sx, width)
+        window = Window(0, top, right, bottom - top)
+        whole = MaskFlags.all_valid in raster.mask_flag_enums[self.band - 1]
         if self.sx == self.sy == int(self.sx):
-            road = _as_bytes(raster.read(1, window=window), self.path)
-            valid = None if whole else raster.read_masks(1, window=window)
+            road = _as_bytes(raster.read(self.band, window=window), self.path)
+            valid = None if whole else raster.read_masks(self.band, window=window)
             return _means(road, valid, int(self.sx), shape)
         average = {"window": window, "out_shape": shape, "resampling": Resampling.average}
-        road = _as_bytes(raster.read(1, masked=True, **average).filled(0), self.path)
-        valid = np.ones(shape, np.bool_) if whole else raster.read_masks(1, **average) >= 128
+        road = _as_bytes(raster.read(self.band, masked=True, **average).filled(0), self.path)
+        valid = np.ones(shape, np.bool_) if whole else raster.read_masks(self.band, **average) >= 128
         return np.where(valid, road, 0).astype(np.uint8), int((~valid).sum())
 
 
@@ -161,13 +164,17 @@ def utm_crs(lon: float, lat: float) -> str:
     return f"EPSG:{(32601 if lat >= 0 else 32701) + int((lon + 180) // 6) % 60}"
 
 
+@lru_cache(maxsize=64)
 def short_name(crs: str) -> str:
-    """EPSG:… of a CRS that has such a code, else the text as it came."""
+    """EPSG:… of a CRS that has such a code, else the text as it came; raises UsageError of one that is none."""
     try:
         import pyproj
     except ImportError as error:
         raise MissingExtraError("pyproj", "geo", "naming a coordinate reference system") from error
-    code = pyproj.CRS.from_user_input(crs).to_epsg()
+    try:
+        code = pyproj.CRS.from_user_input(crs).to_epsg()
+    except pyproj.exceptions.CRSError as error:
+        raise UsageError(f"no coordinate reference system {crs[:60]!r} is known; give one as EPSG:32616") from error
     return crs if code is None else f"EPSG:{code}"
 
 
@@ -192,13 +199,16 @@ def _pixel_sides(place: RasterPlace, path: Path) -> tuple[float, float]:
     return x_m, y_m
 
 
-def _check(raster: Any, path: Path) -> None:
-    kind = raster.dtypes[0]
-    if raster.count != 1 or kind not in ("uint8", "float32", "float64"):
+def _band(raster: Any, path: Path) -> int:
+    """The number of the band that is a probability: the only one, or the one that says so."""
+    named = [number for number, text in enumerate(raster.descriptions, 1) if (text or "").startswith("probability")]
+    band = 1 if raster.count == 1 else named[0] if named else 0
+    if not band or raster.dtypes[band - 1] not in ("uint8", "float32", "float64"):
         raise DataError(
-            f"{path} has {raster.count} bands of {kind}; expected a probability: one band of uint8 with 255 = certain, "
-            "or floating in 0 ... 1"
+            f"{path} has {raster.count} bands of {raster.dtypes[0]}; expected a probability: one band of uint8 with "
+            "255 = certain, or floating in 0 ... 1"
         )
+    return band
 
 
 def _as_bytes(road: NDArray[Any], path: Path) -> NDArray[np.uint8]:

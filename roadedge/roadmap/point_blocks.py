@@ -7,7 +7,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from roadedge.roadmap.grid import converted
+from roadedge.roadmap.grid import converted, short_name
 from roadedge.trajectory.point_store import LONLAT, PointStore, StoredPoints
 
 BLOCK_M = 1024.0
@@ -34,8 +34,6 @@ def points_in_metres(points: PointStore, box: Box, crs: str) -> tuple[NDArray[np
     Over a block a map projection is a curve of the second degree to a centimetre; where it is not, each point is
     projected by itself.
     """
-    from roadedge.roadmap.grid import short_name
-
     if short_name(points.crs) == short_name(crs):
         stored = points.read(*box)
         xy = stored.xy()

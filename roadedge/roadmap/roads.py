@@ -111,14 +111,20 @@ def vectorize(
     clock = _Clock(tell)
     grid = TracingGrid.of(raster, options.cell_m)
     blank: list[int] = []
+    highest: list[int] = []
 
     def read(start: int, stop: int) -> NDArray[np.uint8]:
         cells, empty = grid.read(start, stop)
         blank.append(empty)
+        highest.append(int(cells.max(initial=0)))
         return cells
 
     scratch = next(iter(files.values())).parent
     traced = trace_in_strips(read, grid.size, options.trace, grid.gsd_m, scratch, options.workers, tell=clock.step)
+    if max(highest, default=0) == 1:
+        raise DataError(f"{raster} holds 0 and 1 only, as masks do; road must be 255: gdal_calc.py --calc='255*A'")
+    if traced.too_wide:
+        tell("roads: some are so wide that near the seams of strips their lines may lie otherwise than in one piece")
     graph, dropped = tidy(placed(traced.graph, grid))
     bridged, candidates = np.zeros(len(graph.u), np.bool_), 0
     clock.done("placed")

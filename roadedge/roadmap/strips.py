@@ -26,19 +26,24 @@ STRIP_CELLS = 6_000_000
 LEAST_ROWS, ROW_STEP = 256, 512
 MARGIN = 96  # rows read beyond a strip on either side, where no road asks for more
 PER_HALF_WIDTH = 4  # margin that a road of such a half width asks for
-MOST_MARGIN = 2048
+MOST_MARGIN, MARGIN_CELLS = 2048, 12_000_000  # of rows, and of cells so that memory stays in bounds
 _NEAR = 24
 
 
 @dataclass(frozen=True, slots=True)
 class Traced:
-    """The graph of a picture in its pixels, how much of it is road, and how wide the margin of strips had to be."""
+    """The graph of a picture in its pixels, how much of it is road, and how wide the margin of strips had to be.
+
+    `too_wide` says that some road asked for more margin than memory allows: near seams it may lie otherwise than in one
+    piece.
+    """
 
     graph: RoadGraph
     road_cells: int
     skeleton_cells: int
     strips: int
     margin: int
+    too_wide: bool = False
 
 
 def strips_of(size: tuple[int, int], rows: int | None = None) -> list[Band]:
@@ -63,9 +68,9 @@ def trace_in_strips(
 ) -> Traced:
     """The road graph of a probability that is read strip by strip, in pixels of the whole, lengths in metres.
 
-    It is that of the picture traced in one strip, bit by bit, as long as no road is wider than half of MOST_MARGIN
-    pixels; what `roadedge.roadgraph.trace` gives for the whole differs from it in how roads end at the left and right
-    border only, by less than a pixel.
+    It is that of the picture traced in one strip, bit by bit, unless it is `too_wide`: that takes a road or square of
+    several hundred pixels' width. What `roadedge.roadgraph.trace` gives for the whole differs from it in how roads end
+    at the picture's own border only, by less than a pixel.
 
     Args:
         read: is called once for each strip, in several threads at once.
@@ -94,49 +99,52 @@ def trace_in_strips(
             say("read", number / len(strips))
         cells = clean_bands(probability, road, strips, options, gsd_m, pool)
         say("cleaned", 1.0)
-        thin = Thinning(probability, road, margin)
         parts = []
-        for number, part in enumerate(pool.map(thin, strips), 1):
+        for number, part in enumerate(pool.map(lambda strip: thinned(probability, road, strip, margin), strips), 1):
             parts.append(part)
             say("thinned", number / len(strips))
-        skeleton = joined(parts, road, thin.widest)
+        widest = max(part.widest for part in parts)
+        skeleton = joined([part.pixels for part in parts], road, widest)
         graph = connect(skeleton, options, gsd_m)
         say("traced", 1.0)
-    return Traced(graph, cells, len(skeleton.rows), len(strips), thin.margin)
+    most, too_wide = max(part.margin for part in parts), any(part.too_wide for part in parts)
+    return Traced(graph, cells, len(skeleton.rows), len(strips), most, too_wide)
 
 
-class Thinning:
-    """The skeleton of a strip, by what lies about it; `margin` is the widest that a strip asked for."""
+@dataclass(frozen=True, slots=True, eq=False)
+class Thinned:
+    """The skeleton of a strip, the margin that it took and whether that was enough, and its widest half width."""
 
-    def __init__(self, probability: Scratch, road: Scratch, margin: int) -> None:
-        """Take probability and clean mask of the whole."""
-        self._probability, self._road = probability, road
-        self._least = margin
-        self.margin = margin
-        self.widest = 0.0
+    pixels: SkeletonPixels
+    margin: int
+    too_wide: bool
+    widest: float
 
-    def __call__(self, strip: Band) -> SkeletonPixels:
-        """Its pixels in rows of the whole; half widths elsewhere are not told yet."""
-        start, stop = strip
-        height = self._road.size[0]
-        margin = self._least
-        while True:
-            top, bottom = max(start - margin, 0), min(stop + margin, height)
-            mask = self._road.read(top, bottom) != 0
-            half = half_widths(mask)
-            needed = math.ceil(PER_HALF_WIDTH * float(half.max(initial=0))) + 16
-            if needed <= margin or margin >= MOST_MARGIN or (top == 0 and bottom == height):
-                break
-            margin = min(max(needed, 2 * margin), MOST_MARGIN)
-        self.margin, self.widest = max(self.margin, margin), max(self.widest, float(half.max(initial=0)))
-        skeleton, leaving = skeletonize(mask, half, (top > 0, bottom < height))
-        own = slice(start - top, stop - top)
-        rows, columns = np.nonzero(skeleton[own])
-        probability = self._probability.read(start, stop)
-        return SkeletonPixels(
-            rows + start, columns, half[own][rows, columns], leaving[own][rows, columns],
-            probability[rows, columns], looked_up(half[:0]),
-        )  # fmt: skip
+
+def thinned(probability: Scratch, road: Scratch, strip: Band, margin: int) -> Thinned:
+    """Thin a strip with so much about it as its roads ask for; half widths beside the skeleton are not told yet."""
+    start, stop = strip
+    height, width = road.size
+    most = max(min(MOST_MARGIN, MARGIN_CELLS // width), LEAST_ROWS)
+    while True:
+        top, bottom = max(start - margin, 0), min(stop + margin, height)
+        mask = road.read(top, bottom) != 0
+        half = half_widths(mask)
+        widest = float(half.max(initial=0))
+        needed = math.ceil(PER_HALF_WIDTH * widest) + 16
+        enough = needed <= margin or (top == 0 and bottom == height)
+        if enough or margin >= most:
+            break
+        margin = min(max(needed, 2 * margin), most)
+    skeleton, leaving = skeletonize(mask, half, (top > 0, bottom < height))
+    own = slice(start - top, stop - top)
+    rows, columns = np.nonzero(skeleton[own])
+    known = probability.read(start, stop)
+    pixels = SkeletonPixels(
+        rows + start, columns, half[own][rows, columns], leaving[own][rows, columns], known[rows, columns],
+        looked_up(half[:0]),
+    )  # fmt: skip
+    return Thinned(pixels, margin, not enough, widest)
 
 
 def joined(parts: Sequence[SkeletonPixels], road: Scratch, widest: float) -> SkeletonPixels:

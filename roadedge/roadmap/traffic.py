@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,6 +10,7 @@ from numpy.typing import NDArray
 
 from roadedge.errors import UsageError
 from roadedge.roadgraph.graph import RoadGraph
+from roadedge.roadmap.clean_mask import threads
 from roadedge.roadmap.passes import Passes, grouped_median, passes_of_points
 from roadedge.roadmap.point_blocks import BLOCK_M, Box, blocks_of, points_in_metres
 from roadedge.roadmap.snapping import Segments, snap
@@ -95,7 +95,7 @@ def traffic_of(
         return passes_of_points(found, stored, options), len(stored)
 
     seen, parts = 0, []
-    with ThreadPoolExecutor(workers, thread_name_prefix="traffic") as pool:
+    with threads(workers) as pool:
         for number, (part, count) in enumerate(pool.map(work, blocks), 1):
             parts.append(part)
             seen += count

@@ -173,6 +173,28 @@ def test_rasters_that_cannot_be_probabilities_are_refused(tmp_path: Path) -> Non
         RoadsOptions(formats=("gpgk",))
 
 
+def test_a_mask_of_zeros_and_ones_is_told_to_be_one(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="0 and 1 only"):
+        made(tmp_path, (street() > 0).astype(np.uint8))
+
+
+def test_of_several_bands_the_one_that_says_probability_is_traced(tmp_path: Path) -> None:
+    rasterio = pytest.importorskip("rasterio")
+    write_raster(tmp_path / "one.tif", street())
+    with rasterio.open(tmp_path / "one.tif") as one:
+        profile = {**one.profile, "count": 2}
+    with rasterio.open(tmp_path / "probability.tif", "w", **profile) as two:
+        two.write(np.full((400, 600), 255, np.uint8), 1)
+        two.write(street(), 2)
+        two.set_band_description(2, "probability, 255 = certain")
+    assert write_roads(tmp_path, ALL, None, lambda text: None).length_km == pytest.approx(0.3, abs=0.002)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 40), (3, 3), (7, 2)])
+def test_a_raster_of_a_few_pixels_is_no_trouble(tmp_path: Path, size: tuple[int, int]) -> None:
+    assert made(tmp_path, np.full(size, 255, np.uint8)).edges <= 1
+
+
 def test_a_cut_raster_file_is_an_error_and_writes_nothing(tmp_path: Path) -> None:
     noise = np.random.default_rng(0).integers(0, 255, (600, 600), dtype=np.uint8)
     path = write_raster(tmp_path / "probability.tif", noise, compress="deflate", tiled=True)

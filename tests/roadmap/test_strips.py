@@ -100,7 +100,7 @@ def test_wide_squares_ask_for_more_margin() -> None:
     st.integers(0, 2**32 - 1), st.integers(40, 140), st.integers(20, 90), st.sampled_from([1.0, 1.6, 2.5, 4.0]),
     st.integers(17, 80),
 )  # fmt: skip
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 def test_any_mask_gives_the_same_roads_in_strips_as_in_one(
     seed: int, height: int, width: int, sigma: float, rows: int
 ) -> None:
@@ -109,7 +109,7 @@ def test_any_mask_gives_the_same_roads_in_strips_as_in_one(
 
 
 @given(st.integers(0, 2**32 - 1), st.sampled_from([1.5, 3.0]))
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=12, deadline=None)
 def test_strips_clean_as_the_whole_does_to_the_pixel(seed: int, sigma: float) -> None:
     """Hysteresis, holes and pieces reach over any number of seams."""
     road = blobs(seed, (120, 60), sigma)
@@ -119,9 +119,8 @@ def test_strips_clean_as_the_whole_does_to_the_pixel(seed: int, sigma: float) ->
     assert abs(whole.total_length - parts.total_length) <= 0.03 * whole.total_length + 6
 
 
-@pytest.mark.parametrize("rows", [100, 333])
-def test_the_city_traced_in_strips_is_the_city_traced_whole(rows: int) -> None:
-    road = City(3, 0.9).window(0, 0, 700, 700).mask
+def test_the_city_traced_in_strips_is_the_city_traced_whole() -> None:
+    rows, road = 100, City(3, 0.9).window(0, 0, 500, 500).mask
     whole = trace(road, PLAIN, gsd_m=0.9)
     parts = stripped(road, rows, gsd_m=0.9).graph
     assert len(parts.u) == len(whole.u)
