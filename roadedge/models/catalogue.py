@@ -120,7 +120,7 @@ def print_table(entries: list[Entry]) -> None:
 
     rows = []
     for entry in entries:
-        found = best(entry.name)
+        found = best(entry.name, entry.inputs)
         rows.append(
             {
                 "name": entry.name,

@@ -51,7 +51,7 @@ def reached() -> tuple[Reached, ...]:
     return tuple(found)
 
 
-def best(network: str) -> Reached | None:
-    """The highest score of a network on the imagery that was measured; None where there is none."""
-    own = [one for one in reached() if one.network == network and one.data == REAL]
+def best(network: str, inputs: tuple[str, ...]) -> Reached | None:
+    """The highest score of a network with these inputs on the imagery that was measured; None where there is none."""
+    own = [one for one in reached() if (one.network, one.inputs, one.data) == (network, inputs, REAL)]
     return max(own, key=lambda one: one.g_iou, default=None)

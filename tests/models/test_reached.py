@@ -31,10 +31,13 @@ def test_scores_are_percent_and_those_with_points_are_semi_synthetic() -> None:
 
 
 def test_the_best_is_of_measured_imagery_and_absent_where_nothing_was_measured() -> None:
-    found = best("roadedge-s")
+    found = best("roadedge-s", ("image", "trajectory"))
     assert found is not None
     assert (found.weights, found.data) == ("roadedge-s-research", ("tianjin", "epfl"))
-    assert best("cmmpnet-spp4") is None
+    alone = best("roadedge-s", ("image",))
+    assert alone is not None
+    assert alone.g_iou < found.g_iou
+    assert best("cmmpnet-spp4", ("image", "trajectory")) is None
 
 
 def test_weights_are_called_after_their_network() -> None:
