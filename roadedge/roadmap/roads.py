@@ -134,6 +134,8 @@ def vectorize(
         graph, bridged, candidates = closed.graph, closed.bridged, closed.candidates
         clock.done("gaps")
     if points is not None:
+        if "heading_deg" not in points.attributes:
+            tell("roads: the points have no headings, so no road is told to be one-way or not")
         traffic = traffic_of(graph, points, options.traffic, options.workers, clock.step)
         clock.done("points")
     table = RoadTable.with_traffic(graph, bridged, traffic)
