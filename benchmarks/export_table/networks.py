@@ -5,7 +5,9 @@ from __future__ import annotations
 import functools
 from pathlib import Path
 
-from roadedge.export.parity import FRESH, ParitySamples, first_corner, parity_samples
+import numpy as np
+
+from roadedge.export.parity import FRESH, ParitySamples, parity_samples
 from roadedge.models import MODELS, create_model
 from roadedge.models.blocks import RoadNet
 from roadedge.models.catalogue import CATALOGUE
@@ -62,8 +64,10 @@ def fresh(name: str) -> RoadNet:
         nn.init.uniform_(norm.weight, 0.6, 1.2)
         nn.init.normal_(norm.bias, 0, 0.1)
         norm.train().momentum = 1.0
-    sample = first_corner(window(), BORN).pairs[0][0]
-    feeds = {key: torch.from_numpy(value) for key, value in preprocess(sample, network.spec).items()}
+    planes = preprocess(window().pairs[0][0], network.spec)
+    corners = [(y, x) for y in (0, BORN) for x in (0, BORN)]  # several frames: a mean over a map is one value of each
+    cut = {key: [plane[:, y : y + BORN, x : x + BORN] for y, x in corners] for key, plane in planes.items()}
+    feeds = {key: torch.from_numpy(np.concatenate(parts)) for key, parts in cut.items()}
     with torch.no_grad():
         network(feeds)
     for norm, momentum in zip(norms, momenta, strict=True):
