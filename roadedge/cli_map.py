@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from roadedge.errors import PartialFailureError
 from roadedge.terminal import print_json, say
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout and nothing else.")]
@@ -37,6 +38,7 @@ def points_ingest(
     max_gap: Annotated[float, typer.Option(help="Longest step, s, that speed and heading are derived from.")] = 60.0,
     tile: Annotated[float | None, typer.Option(help="Side of the tiles to sort by, in the unit of the CRS.")] = None,
     rows_in_memory: Annotated[int, typer.Option(help="Rows sorted at a time; memory goes with it.")] = 2_000_000,
+    keep_going: Annotated[bool, typer.Option("--keep-going", help="Leave out files that cannot be read.")] = False,
     overwrite: Overwrite = False,
     as_json: Json = False,
     quiet: Quiet = False,
@@ -48,11 +50,14 @@ def points_ingest(
 
     options = IngestOptions(
         crs, datum, parse_columns(column or []), tuple(header.split(",")) if header else (), file_format,
-        trip_per_file, swap_xy, speed_unit, time_unit, parse_box(box), max_gap, tile, rows_in_memory,
+        trip_per_file, swap_xy, speed_unit, time_unit, parse_box(box), max_gap, tile, rows_in_memory, keep_going,
     )  # fmt: skip
     info = ingest(files, output, options, overwrite, None if quiet else say)
     points_info(output, None, as_json) if not as_json else print_json({"path": str(output.resolve()), **info})
     say(f"Results saved to {output.resolve()}")
+    if info["failed"]:
+        failed = len(info["failed"])
+        raise PartialFailureError(f"{failed} of {info['files']} files could not be read; the rest is stored")
     say(f"Next: roadedge points info {output} --picture points.png")
 
 
@@ -88,7 +93,7 @@ def data_prepare(
     areas: Annotated[Path | None, typer.Option(help="Carriageways as polygons, beside --roads or alone.")] = None,
     ignore: Annotated[Path | None, typer.Option(help="Polygons of zones that are neither road nor not.")] = None,
     points: Annotated[Path | None, typer.Option(help="A store that `roadedge points ingest` made.")] = None,
-    lidar: Annotated[list[Path] | None, typer.Option(help="LAS or LAZ; may be repeated.")] = None,
+    lidar: Annotated[list[str] | None, typer.Option(help="NAME=FILE.tif, a raster of LiDAR; may be repeated.")] = None,
     layer: Annotated[str | None, typer.Option(help="Layer of --roads, where it has several of lines.")] = None,
     width_attribute: Annotated[str | None, typer.Option(help="Attribute of --roads with widths in metres.")] = None,
     width: Annotated[float, typer.Option(help="Metres of roads whose width is not known.")] = 8.0,
@@ -111,8 +116,9 @@ def data_prepare(
     from roadedge.roadmap.dataset.options import PrepareOptions, PrepareOrder
     from roadedge.roadmap.dataset.prepare import prepare
     from roadedge.roadmap.dataset.report import manifest_lines
+    from roadedge.roadmap.dataset.tile_lidar import parse_lidar
 
-    order = PrepareOrder(scene, roads, output, areas, ignore, points, tuple(lidar or ()))
+    order = PrepareOrder(scene, roads, output, areas, ignore, points, parse_lidar(lidar or []))
     options = PrepareOptions(
         size, gsd, crs, layer, width_attribute, width, val_share, block, seed, min_valid, image_format, points_format
     )
@@ -191,7 +197,8 @@ def map_scene(
     verbose: Verbose = False,
 ) -> None:
     """Map a scene of any size: road probability as a COG, roads as a GeoPackage. Killed runs go on with --resume."""
-    from roadedge.roadmap.make_map import MapOrder, make_map
+    from roadedge.roadmap.make_map import make_map
+    from roadedge.roadmap.map_order import MapOrder
     from roadedge.roadmap.settings import MapSettings, Shard, default_model
     from roadedge.roadmap.show import road_maker, summary
 

@@ -68,6 +68,10 @@ def _left_out_lines(facts: dict[str, Any]) -> list[str]:
     if facts.get("noted"):
         reasons = ", ".join(f"{name} {count:,}" for name, count in facts["noted"].items())
         lines.append(f"kept without one of their values, or corrected: {reasons}")
+    failed = facts.get("failed") or {}
+    lines += [f"could not be read: {error}" for error in list(failed.values())[:5]]
+    if len(failed) > 5:
+        lines.append(f"could not be read: {len(failed) - 5} more files")
     return lines
 
 

@@ -73,6 +73,8 @@ def work_folder(output: Path, resume: bool, overwrite: bool) -> Iterator[Path]:
             raise UsageError(f"there is nothing to resume for {output}; leave --resume out")
         folder.mkdir(parents=True, exist_ok=True)
         with _locked(folder, output):
+            for path in folder.glob("*/.*.part*"):  # what a kill left half-written
+                path.unlink()
             if overwrite and not resume:
                 for path in folder.iterdir():
                     if path.is_dir():

@@ -15,7 +15,10 @@ WIDTH_M = 8.0  # of roads whose width is not known: two lanes
 
 @dataclass(frozen=True, slots=True)
 class PrepareOrder:
-    """What a data set is made of: `roads` are lines, `areas` carriageways as polygons, one of them at least."""
+    """What a data set is made of: `roads` are lines, `areas` carriageways as polygons, one of them at least.
+
+    `lidar` are rasters by the name of their folder, such as ("lidar_intensity", path).
+    """
 
     scene: Path
     roads: Path | None
@@ -23,7 +26,7 @@ class PrepareOrder:
     areas: Path | None = None
     ignore: Path | None = None
     points: Path | None = None
-    lidar: tuple[Path, ...] = ()
+    lidar: tuple[tuple[str, Path], ...] = ()
 
     def __post_init__(self) -> None:
         if self.roads is None and self.areas is None:

@@ -22,6 +22,7 @@ from roadedge.imagery import write_jpeg, write_png
 from roadedge.roadmap.dataset.journal import Journal, digest_of, work_folder
 from roadedge.roadmap.dataset.options import PrepareOptions, PrepareOrder
 from roadedge.roadmap.dataset.shapes import IGNORED, ROAD, Shapes, read_areas, read_roads
+from roadedge.roadmap.dataset.tile_lidar import TileLidar
 from roadedge.roadmap.dataset.tile_points import TilePoints, write_points
 from roadedge.roadmap.dataset.tiles import Tile, TileLayout, choose_validation, lay_tiles
 from roadedge.roadmap.scene_reader import SceneReader
@@ -46,6 +47,7 @@ class _Work:
     """All that a tile is made of."""
 
     folder: Path
+    order: PrepareOrder
     options: PrepareOptions
     grid: MapGrid
     reader: SceneReader
@@ -53,6 +55,12 @@ class _Work:
     areas: Shapes | None
     ignore: Shapes | None
     points: TilePoints | None
+    lidar: TileLidar | None
+
+    @property
+    def second(self) -> list[str]:
+        """The folders of the second modality."""
+        return ["trajectory"] if self.points is not None else [name for name, _ in self.order.lidar]
 
 
 def prepare(
@@ -97,7 +105,8 @@ def prepare(
         store = None if order.points is None else opened.enter_context(PointStore.open(order.points))
         points = None if store is None else TilePoints(store, grid)
         reader = opened.enter_context(SceneReader(scene))
-        work = _Work(folder, options, grid, reader, roads, areas, ignore, points)
+        lidar = opened.enter_context(TileLidar(order.lidar, grid, options.crs)) if order.lidar else None
+        work = _Work(folder, order, options, grid, reader, roads, areas, ignore, points, lidar)
         journal = Journal(folder, identity, resume)
         try:
             _make_tiles(work, layout, journal, tell)
@@ -144,6 +153,9 @@ def _make_tile(work: _Work, tile: Tile) -> dict[str, Any]:
     names = [*files, f"mask/{tile.id}.png"]
     write_png(work.folder / names[-1], _padded(mask, size, IGNORED))
     record |= {"road": round(int((mask == ROAD).sum()) / counted, 5), "ignored": round(1 - counted / size**2, 4)}
+    for folder, plane in (work.lidar.read(tile) if work.lidar is not None else {}).items():
+        names.append(f"{folder}/{tile.id}.png")
+        write_png(work.folder / names[-1], _padded(plane, size, 0))
     if work.points is not None:
         columns = work.points.read(tile)
         names.append(f"trajectory/{tile.id}.{work.options.points_format}")
@@ -194,7 +206,7 @@ def _finish(
 
 
 def _write_table(work: _Work, kept: list[dict[str, Any]], split_of: dict[str, str]) -> None:
-    second = ["trajectory"] if work.points is not None else []
+    second = work.second
     text = io.StringIO()
     table = csv.writer(text, lineterminator="\n")
     table.writerow(["image", "mask", *second, "split", "group", "gsd_m", "road_fraction", "valid_fraction"])
@@ -244,5 +256,5 @@ def _inputs(order: PrepareOrder) -> dict[str, Any]:
     found: dict[str, Any] = {"scene": {path.name: digest_of(path) for path in files_of(order.scene)}}
     found |= {name: {path.name: digest_of(path)} for name, path in named.items() if path is not None}
     if order.lidar:
-        found["lidar"] = {path.name: digest_of(path) for path in order.lidar}
+        found["lidar"] = {f"{name}/{path.name}": digest_of(path) for name, path in order.lidar}
     return found

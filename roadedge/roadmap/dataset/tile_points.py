@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from roadedge.atomic import replacing, write_bytes
 from roadedge.errors import DataError, MissingExtraError
@@ -49,7 +50,7 @@ class TilePoints:
         y = (self._grid.y0 - xy[:, 1]) / self._grid.gsd_m - tile.y0
         height, width = tile.shape
         on = (x >= 0) & (x < width) & (y >= 0) & (y < height)
-        known = {"vid": found.vid, "t": found.t_s, "speed": found.speed_ms}
+        known: dict[str, NDArray[Any]] = {"vid": found.vid, "t": found.t_s, "speed": found.speed_ms}
         order = np.lexsort((found.t_s[on], found.vid[on]))
         x, y = np.minimum(x[on], width - ROUNDED_PX), np.minimum(y[on], height - ROUNDED_PX)
         return {"x": x[order], "y": y[order], **{name: values[on][order] for name, values in known.items()}}

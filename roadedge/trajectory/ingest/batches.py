@@ -14,7 +14,7 @@ from roadedge.errors import PointsError, UnknownNameError
 from roadedge.trajectory.ingest.cells import name_number
 from roadedge.trajectory.ingest.options import SPEED_UNITS, IngestOptions
 from roadedge.trajectory.points import Points
-from roadedge.trajectory.readers import READERS, read_points
+from roadedge.trajectory.readers import READERS
 
 ROWS = 1 << 18  # of a batch
 
@@ -53,7 +53,7 @@ def batches_of(path: Path, options: IngestOptions) -> Iterator[Batch]:
     elif suffix == ".parquet":
         yield from parquet_batches(path, options)
     else:
-        yield from _whole_file(path)
+        yield from _whole_file(path, suffix)
 
 
 def format_of(path: Path, options: IngestOptions) -> str:
@@ -99,9 +99,12 @@ def listed_files(paths: list[Path], options: IngestOptions) -> list[Path]:
     return files
 
 
-def _whole_file(path: Path) -> Iterator[Batch]:
+def _whole_file(path: Path, suffix: str) -> Iterator[Batch]:
     """GPX and NMEA, which are small: by their readers, cut into batches; each segment or log is a trip of its own."""
-    points = read_points(path)
+    try:
+        points = READERS[suffix](path)
+    except PointsError as error:
+        raise PointsError(str(error) if str(path) in str(error) else f"{path}: {error}") from error
     trips = _trip_numbers(points, path)
     rows = max(len(points), 1)
     for start in range(0, rows, ROWS):

@@ -18,7 +18,7 @@ def hints_of(tally: Tally, crs: str, box: tuple[float, float, float, float] | No
         crs: of the store.
         box: least x, y, greatest x, y of a store in a projected CRS.
     """
-    found = _about_times(tally)
+    found = _about_times(tally) + _about_trips(tally)
     if tally.degrees.any():
         return found + _about_degrees(tally.degrees)
     return found + (_about_projection(crs, box) if box is not None and np.isfinite(box).all() else [])
@@ -28,6 +28,16 @@ def _about_times(tally: Tally) -> list[str]:
     if tally.kept and tally.noted["unknown_time"] == tally.kept:
         return ["no row has a time that could be read; expected seconds or ISO 8601"]
     return []
+
+
+def _about_trips(tally: Tally) -> list[str]:
+    count = tally.noted["trip_too_long"]
+    if not count:
+        return []
+    return [
+        f"{count} rows belong to trips with more points than are sorted at a time, for which no speed or heading was "
+        "derived: is the number of the vehicle the same for all? (--column vid=NAME, --rows-in-memory)"
+    ]
 
 
 def _about_degrees(degrees: NDArray[np.int64]) -> list[str]:

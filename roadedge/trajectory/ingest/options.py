@@ -23,7 +23,8 @@ class IngestOptions:
     `crs` is that of columns x, y; `columns` maps a name of `FIELDS` to a column's name in the files; `header` names the
     columns of tables without a header. `box` (x0, y0, x1, y1, in the store's CRS) leaves out what lies beyond it. Speed
     and heading are derived between points of a trip that are at most `max_gap_s` apart. `tile` is the side of the tiles
-    that rows are sorted by, in the unit of the store's CRS.
+    that rows are sorted by, in the unit of the store's CRS. With `keep_going` a file that cannot be read is named under
+    `failed` and the others are read.
     """
 
     crs: str | None = None
@@ -39,6 +40,7 @@ class IngestOptions:
     max_gap_s: float = MAX_GAP_S
     tile: float | None = None
     rows_in_memory: int = ROWS_IN_MEMORY
+    keep_going: bool = False
 
     def __post_init__(self) -> None:
         checks: list[tuple[str, str, Collection[str]]] = [

@@ -74,12 +74,14 @@ def ingest(
     intake = _Intake(options, progress)
     try:
         with scratch_folder(output) as folder, replacing(output) as temporary:
-            trips = TripBuckets(folder, 2 * options.rows_in_memory)
+            trips = TripBuckets(folder, options.rows_in_memory)
             tiles: TileSort | None = None
             progress.phase("reading")
             for rows, unknown_motion in _cleaned(listed, intake):
                 tiles = tiles or TileSort(folder, intake.tile, options.rows_in_memory)
-                (trips if unknown_motion else tiles).add(rows)
+                known = rows["vid"] != -1 if unknown_motion else np.zeros(len(rows), np.bool_)
+                trips.add(rows[known])
+                tiles.add(rows[~known])
             _check_any(intake, listed)
             assert tiles is not None
             assert intake.ground is not None
@@ -109,23 +111,29 @@ def _cleaned(files: list[Path], intake: _Intake) -> Iterator[tuple[Rows, bool]]:
     total, before = sum(sizes), 0
     for path, size in zip(files, sizes, strict=True):
         rows_before, kept_before = intake.tally.rows, intake.tally.kept
-        for batch in batches_of(path, intake.options):
-            _settle_ground(intake, batch, path)
-            assert intake.ground is not None
-            if intake.options.trip_per_file:
-                batch.vid = np.full(len(batch.x), trip_of_file(path), np.int64)
-            rows = clean(batch, intake.ground, intake.options, intake.tile, intake.tally, path)
-            known = batch.speed_ms is not None and batch.heading_deg is not None
-            yield rows, batch.vid is not None and batch.t_s is not None and not known
-            intake.progress.at(intake.tally.rows, (before + size * batch.share) / total)
+        source: dict[str, Any] = {"name": path.name, "bytes": size, "sha256": _digest(path)}
+        try:
+            for batch, rows in _rows_of(path, intake):
+                known = batch.speed_ms is not None and batch.heading_deg is not None
+                yield rows, batch.vid is not None and batch.t_s is not None and not known
+                intake.progress.at(intake.tally.rows, (before + size * batch.share) / total)
+        except PointsError as error:
+            if not intake.options.keep_going:
+                raise
+            source["failed"] = str(error)
         before += size
-        intake.sources.append({
-            "name": path.name,
-            "bytes": size,
-            "sha256": _digest(path),
-            "rows": intake.tally.rows - rows_before,
-            "kept": intake.tally.kept - kept_before,
-        })  # fmt: skip
+        source |= {"rows": intake.tally.rows - rows_before, "kept": intake.tally.kept - kept_before}
+        intake.sources.append(source)
+
+
+def _rows_of(path: Path, intake: _Intake) -> Iterator[tuple[Batch, Rows]]:
+    """The batches of a file and their good rows."""
+    for batch in batches_of(path, intake.options):
+        _settle_ground(intake, batch, path)
+        assert intake.ground is not None
+        if intake.options.trip_per_file:
+            batch.vid = np.full(len(batch.x), trip_of_file(path), np.int64)
+        yield batch, clean(batch, intake.ground, intake.options, intake.tile, intake.tally, path)
 
 
 def _settle_ground(intake: _Intake, batch: Batch, path: Path) -> None:
@@ -148,6 +156,9 @@ def _check_any(intake: _Intake, files: list[Path]) -> None:
     if tally.kept:
         return
     reasons = ", ".join(f"{name} {count}" for name, count in sorted(tally.dropped.items()))
+    failed = [source["failed"] for source in intake.sources if "failed" in source]
+    if failed and len(failed) == len(files):
+        raise PointsError(f"none of the {len(files)} files can be read: {failed[0]}")
     read = f"{len(files)} files" if len(files) > 1 else str(files[0])
     if not tally.rows:
         raise PointsError(f"{read} hold no rows of points")
@@ -159,9 +170,12 @@ def _derive(trips: TripBuckets, tiles: TileSort, intake: _Intake, summary: Summa
     assert intake.ground is not None
     intake.progress.phase("speed and heading by trip")
     done = 0
-    for bucket in trips.buckets():
-        rows = by_trip_and_time(bucket)
-        summary.add_trips(rows, *derive_motion(rows, intake.ground, intake.options.max_gap_s))
+    for rows, whole in trips.buckets():
+        if whole:
+            rows = by_trip_and_time(rows)
+            summary.add_trips(rows, *derive_motion(rows, intake.ground, intake.options.max_gap_s))
+        else:
+            intake.tally.noted["trip_too_long"] += len(rows)
         tiles.add(rows)
         done += len(rows)
         intake.progress.at(done, done / trips.rows)

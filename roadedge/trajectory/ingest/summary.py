@@ -84,5 +84,6 @@ class Summary:
             "datum": options.datum,
             "sources": sources if len(sources) <= 1000 else sources[:1000],
             "files": len(sources),
+            "failed": {source["name"]: source["failed"] for source in sources if "failed" in source},
             "source_digest": hashlib.sha256("\n".join(s["sha256"] for s in sources).encode()).hexdigest(),
         }

@@ -10,6 +10,7 @@ import numpy as np
 from roadedge.trajectory.ingest.cleaning import ROW, Rows
 
 BUCKETS = 128
+MOST_OF_BUCKET = 4  # times the rows that are held at once
 _MIXER = np.uint64(0x9E3779B97F4A7C15)  # Fibonacci hashing: neighbouring numbers of vehicles go to different buckets
 
 
@@ -17,7 +18,7 @@ class TripBuckets:
     """Takes rows in any order, gives them back bucket by bucket; nothing goes to disk while all of them fit."""
 
     def __init__(self, folder: Path, rows_in_memory: int) -> None:
-        """Buckets are files in `folder`; up to `rows_in_memory` rows are held before they are written out."""
+        """Buckets are files in `folder`; `rows_in_memory` rows are held before they are written out."""
         self._folder = folder
         self._most = rows_in_memory
         self._held: list[Rows] = []
@@ -35,20 +36,27 @@ class TripBuckets:
         if self._held_rows >= self._most:
             self._spill()
 
-    def buckets(self) -> Iterator[Rows]:
-        """The rows of one bucket after the other, in the order they came; each file is removed once read."""
+    def buckets(self) -> Iterator[tuple[Rows, bool]]:
+        """The rows of one bucket after the other, in the order they came; each file is removed once read.
+
+        True goes with a whole bucket. One that holds more than four times `rows_in_memory`, as where all rows have one
+        number, comes in parts, with False: its trips cannot be put together.
+        """
         if not self._spilled:
             if self._held:
-                yield np.concatenate(self._held)
+                yield np.concatenate(self._held), True
             self._held = []
             return
         self._spill()
         for number in range(BUCKETS):
             path = self._path(number)
             if path.exists():
-                rows = np.fromfile(path, ROW)
+                rows = path.stat().st_size // ROW.itemsize
+                whole = rows <= MOST_OF_BUCKET * self._most
+                for start in range(0, rows, rows if whole else self._most):
+                    count = rows if whole else min(self._most, rows - start)
+                    yield np.fromfile(path, ROW, count, offset=start * ROW.itemsize), whole
                 path.unlink()
-                yield rows
 
     def _spill(self) -> None:
         self._spilled = True

@@ -20,6 +20,7 @@ from roadedge.roadmap.dataset import prepare as module
 from roadedge.roadmap.dataset.options import PrepareOptions, PrepareOrder
 from roadedge.roadmap.dataset.prepare import PrepareResult, prepare
 from roadedge.roadmap.dataset.shapes import width_in_m
+from roadedge.roadmap.dataset.tile_lidar import parse_lidar
 from roadedge.roadmap.dataset.tiles import choose_validation, lay_tiles
 from roadedge.roadmap.survey import MapGrid
 from tests.roadmap.dataset.scenes import (
@@ -103,6 +104,27 @@ def test_points_lie_on_their_tiles_in_pixels(tmp_path: Path) -> None:
         np.testing.assert_allclose(found["r0001_c0000"], [[10.25, 36.5, 0.0]], atol=0.02)
         np.testing.assert_allclose(found["r0001_c0001"], [[6.0, 36.0, 1.0], [0.5, 0.25, 4.0]], atol=0.02)
         assert (result.manifest["points"], len(found["r0000_c0000"])) == (4, 0)  # type: ignore[arg-type]
+
+
+def test_rasters_of_lidar_lie_beside_their_tiles(tmp_path: Path) -> None:
+    import rasterio
+
+    write_scene(tmp_path / "height.tif", height=128, width=320, gsd_m=1.0, bands=1)  # coarser, and wider to the right
+    order = {"lidar": parse_lidar([f"height={tmp_path / 'height.tif'}"])}
+    result = prepared(tmp_path, order)
+    item = FolderDataset(result.folder, second="lidar_height")[1]
+    with rasterio.open(tmp_path / "height.tif") as raster:
+        band = raster.read(1)
+    assert item.sample.second is not None
+    np.testing.assert_allclose(item.sample.second[20, ::2].mean(), band[10, 32:64].mean(), atol=1.5)
+    far = write_scene(tmp_path / "far.tif", crs="EPSG:32633", bands=1)
+    with pytest.raises(DataError, match="no place in common"):
+        prepared(tmp_path, {"lidar": parse_lidar([str(far)]), "output": tmp_path / "other"})
+    for bad, match in (("a.laz", "point cloud"), ("a/b=c.tif", "letters and digits")):
+        with pytest.raises(UsageError, match=match):
+            parse_lidar([bad])
+    with pytest.raises(UsageError, match="not both"):
+        PrepareOrder(far, far, far, points=far, lidar=parse_lidar([str(far)]))
 
 
 def test_points_of_another_place_are_explained(tmp_path: Path) -> None:

@@ -286,6 +286,32 @@ def test_the_store_knows_its_sources(tmp_path: Path) -> None:
     assert info["sources"] == [{"name": "points.csv", "bytes": 17, "sha256": digest, "rows": 2, "kept": 1}]
 
 
+def test_gpx_and_nmea_have_their_own_trips_and_may_have_any_name(tmp_path: Path) -> None:
+    fix = '<trkpt lat="50.{0}" lon="8.0"><time>2024-01-01T00:00:{0}Z</time></trkpt>'
+    gpx = '<gpx version="1.1" creator="x"><trk>' + "".join(
+        f"<trkseg>{fix.format(10 + n)}{fix.format(20 + n)}</trkseg>" for n in range(2)
+    )
+    for name in ("a.gpx", "b.track"):
+        (tmp_path / name).write_text(gpx + "</trk></gpx>")
+    info = ingest([tmp_path / "a.gpx"], tmp_path / "a.parquet")
+    assert (info["rows"], info["trips"]) == (4, 2)
+    info = ingest([tmp_path / "b.track"], tmp_path / "b.parquet", IngestOptions(file_format="gpx"))
+    assert set(stored(tmp_path / "b.parquet").vid).isdisjoint(stored(tmp_path / "a.parquet").vid)
+
+
+def test_files_that_cannot_be_read_are_left_out_where_that_is_asked(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("lon,lat\n8,50\n")
+    (tmp_path / "b.parquet").write_bytes(b"PAR1")
+    (tmp_path / "c.gpx").write_text("<gpx")
+    files = [tmp_path / name for name in ("a.csv", "b.parquet", "c.gpx")]
+    with pytest.raises(PointsError, match=r"b\.parquet is cut short"):
+        ingest(files, tmp_path / "s.parquet")
+    info = ingest(files, tmp_path / "s.parquet", IngestOptions(keep_going=True))
+    assert (info["rows"], sorted(info["failed"])) == (1, ["b.parquet", "c.gpx"])
+    with pytest.raises(PointsError, match="none of the 2 files can be read"):
+        ingest(files[1:], tmp_path / "t.parquet", IngestOptions(keep_going=True))
+
+
 def test_real_tracks_of_chicago_are_all_stored(real_data: Path, tmp_path: Path) -> None:
     import zipfile
 

@@ -116,3 +116,11 @@ def test_one_file_is_one_trip_where_it_is_said(tmp_path: Path) -> None:
     assert (apart["trips"], apart["derived"]["speed_ms"]) == (2, 10)
     unknown = ingest(files, tmp_path / "b.parquet", IngestOptions(crs=LOCAL))
     assert (unknown["trips"], unknown["derived"]["speed_ms"]) == (None, 0)
+
+
+def test_one_number_for_all_rows_is_said_and_takes_no_more_memory(tmp_path: Path) -> None:
+    lines = [f"{500_000 + i % 977},{i % 800},{i},7" for i in range(6000)]
+    (tmp_path / "p.csv").write_text("\n".join(["x,y,t,vid", *lines, "1,2,3,"]))
+    info = ingest([tmp_path / "p.csv"], tmp_path / "s.parquet", IngestOptions(crs=LOCAL, rows_in_memory=1000))
+    assert (info["rows"], info["noted"], info["derived"]["speed_ms"]) == (6001, {"trip_too_long": 6000}, 0)
+    assert "is the number of the vehicle the same for all?" in info["hints"][0]
