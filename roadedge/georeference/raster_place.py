@@ -157,6 +157,11 @@ def _transformer(source: str, target: str) -> Any:
         return pyproj.Transformer.from_crs(source, target, always_xy=True)
     except pyproj.exceptions.CRSError as error:
         raise UsageError(f"no coordinate reference system {source!r} is known; give one as EPSG:32616") from error
+    except pyproj.exceptions.ProjError as error:  # of a building site, of another planet
+        raise DataError(
+            f"coordinates of {source[:60]!r} cannot be converted to those of {target[:60]!r}; give the file a CRS of "
+            "the Earth"
+        ) from error
 
 
 def _apply(transform: tuple[float, ...], pixels: NDArray[np.float64]) -> NDArray[np.float64]:

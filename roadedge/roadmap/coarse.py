@@ -36,9 +36,8 @@ class Coarse:
         _, _, rows, columns = coarse_box(0, 0, *grid.size, job.coarse)
         self._backdrop = np.full((rows, columns, 3), 255, np.uint8)
         self.backdrop_size = rows, columns
-        self.density_grid = MapGrid(
-            grid.crs, grid.x0, grid.y0, grid.gsd_m * job.dense, *(-(-side // job.dense) for side in grid.size), False
-        )
+        height, width = (-(-side // job.dense) for side in grid.size)
+        self.density_grid = MapGrid(grid.crs, grid.x0, grid.y0, grid.gsd_m * job.dense, height, width, False)
         self._counts = None if job.points is None else np.zeros(self.density_grid.size, np.uint32)
 
     def add(self, tile: int, opened: OpenTile) -> None:

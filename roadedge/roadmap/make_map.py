@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from roadedge.atomic import write_json, write_text
 from roadedge.environment import environment, usable_cpus
-from roadedge.errors import OutputError, UsageError
 from roadedge.roadmap.assembly import Assembly
 from roadedge.roadmap.cog import check_room, write_cog
 from roadedge.roadmap.executors import HERE, Crew, executor
@@ -27,48 +24,15 @@ from roadedge.roadmap.map_folder import (
     locked,
     open_work,
 )
+from roadedge.roadmap.map_order import MapOrder, MapResult, finished_before, open_folder
 from roadedge.roadmap.map_progress import Progress
-from roadedge.roadmap.memory import peak_mb
+from roadedge.roadmap.map_report import BACKDROP, DENSITY, PROBABILITY, metrics_of
 from roadedge.roadmap.preparing import Prepared, prepare
-from roadedge.roadmap.settings import MapSettings, Shard
-from roadedge.run_folder import open_run_folder
+from roadedge.roadmap.settings import MapSettings
 from roadedge.runners import Runner
 
 Tell = Callable[[str], None]
 Roads = Callable[[Path, Path | None], dict[str, Any]]  # folder, store of points → what map.json says of the roads
-PROBABILITY, DENSITY, BACKDROP = "probability.tif", "density.tif", "backdrop.jpg"
-
-
-@dataclass(frozen=True, slots=True)
-class MapOrder:
-    """What a map is made of and where: beside the settings, which decide how.
-
-    `resume`: go on with what is there; `shard`: this run's share of the tiles; `join`: compute none.
-    """
-
-    scene: Path
-    output: Path
-    points: Path | None = None
-    lidar: Path | None = None
-    resume: bool = False
-    overwrite: bool = False
-    shard: Shard | None = None
-    join: bool = False
-
-    def __post_init__(self) -> None:
-        if self.overwrite and (self.resume or self.shard or self.join):
-            raise UsageError("--overwrite begins anew, and does not go with --resume, --shard or --join")
-        if self.join and self.shard:
-            raise UsageError("--join joins what shards have made; leave --shard out")
-
-
-@dataclass(frozen=True, slots=True)
-class MapResult:
-    """A finished map, `metrics` as in map.json; of a shard that others have still to join, `missing` tiles."""
-
-    folder: Path
-    metrics: dict[str, Any]
-    missing: int = 0
 
 
 def make_map(order: MapOrder, settings: MapSettings, tell: Tell, roads: Roads | None = None) -> MapResult:
@@ -85,16 +49,17 @@ def make_map(order: MapOrder, settings: MapSettings, tell: Tell, roads: Roads | 
         RoadEdgeError: as the parts say.
     """
     began = time.perf_counter()
+    executor(settings.executor)
     prepared = prepare(order.scene, settings, order.output.absolute() / WORK, order.points, order.lidar)
     for note in prepared.notes:
         tell(f"note: {note}")
     with contextlib.ExitStack() as held:
         here = settings.executor in HERE and not order.join  # what cannot be loaded is said before anything is written
         first = held.enter_context(prepared.job.network.open(prepared.job.plan.window)) if here else None
-        folder = _open_folder(order)
+        folder = open_folder(order)
         held.enter_context(locked(folder, order.shard))
         if (folder / DONE).exists():
-            raise UsageError(f"{folder} holds a finished map; choose another -o/--output, or pass --overwrite")
+            return finished_before(folder, order, prepared, tell)
         go_on = order.resume or order.join or order.shard is not None
         open_work(folder, identity(prepared.job, prepared.digest), go_on)
         write_text(folder / "recipe.toml", settings.to_toml())
@@ -208,7 +173,8 @@ class _Run:
         if self.roads is not None:
             said = self.roads(self.folder, self.job.points)
             self.mark("roads")
-        metrics = self._metrics(assembly, said)
+        seconds = {**self.clock, "total": time.perf_counter() - self.began}
+        metrics = metrics_of(self.order, self.settings, self.prepared, self.progress, assembly, seconds, said)
         write_json(self.folder / DONE, metrics)
         if not self.settings.keep_tiles:
             clear_work(self.folder)
@@ -227,67 +193,3 @@ class _Run:
             f"{self.prepared.model.name}, {self.settings.executor}: {workers} x {threads or 'all'} threads; "
             f"{len(todo)} tiles to do"
         )
-
-    def _metrics(self, assembly: Assembly, roads: dict[str, Any] | None) -> dict[str, Any]:
-        total_s = time.perf_counter() - self.began
-        grid, progress = self.grid, self.progress
-        pixels = grid.height * grid.width
-        here = peak_mb()
-        others = sum(peak for process, peak in progress.peaks.items() if process != os.getpid())
-        left, bottom, right, top = grid.bounds(0, 0, grid.height, grid.width)
-        rows, columns = assembly.coarse.backdrop_size
-        return {
-            "schema_version": 1,
-            "scene": self.order.scene.name,
-            "files": len(self.job.scene.files),
-            "model": {**(progress.runner or {"model": self.prepared.spec.name}), "file": self.prepared.model.name},
-            "sha256": self.prepared.digest,
-            "licence": self.prepared.spec.licence,
-            "semi_synthetic": self.prepared.spec.semi_synthetic,
-            "crs": grid.crs,
-            "transform": list(grid.transform),
-            "size": [grid.height, grid.width],
-            "bounds": [left, bottom, right, top],
-            "gsd_m": grid.gsd_m,
-            "scene_gsd_m": self.job.scene.gsd_m,
-            "resampled": not grid.native,
-            "area_km2": grid.area_km2,
-            "km2_with_image": assembly.pixels * grid.gsd_m**2 / 1e6,
-            "tiles": {
-                "count": len(self.job.plan),
-                "window": list(self.job.plan.window),
-                "overlap": self.job.plan.overlap,
-                "computed": progress.finished,
-                "resumed": progress.before,
-            },
-            "points": None if self.job.points is None else {"file": self.job.points.name, "on_scene": assembly.points},
-            "backdrop": {"file": BACKDROP, "size": [rows, columns], "step": self.job.coarse},
-            "density": None if self.job.points is None else {"file": DENSITY, "step": self.job.dense},
-            "executor": self.settings.executor,
-            "workers": self.settings.crew_size()[0],
-            "threads": self.settings.crew_size()[1],
-            "seconds": {**{k: round(v, 3) for k, v in self.clock.items()}, "total": round(total_s, 3)},
-            "worker_seconds": {k: round(v, 3) for k, v in progress.seconds.items()},
-            "megapixels_per_s": pixels / 1e6 / total_s,
-            "km2_per_h": grid.area_km2 / total_s * 3600,
-            "peak_memory_mb": round(here + others, 1),
-            "roads": roads,
-        }
-
-
-def _open_folder(order: MapOrder) -> Path:
-    """The output folder, absolute; what is in it is checked once it is locked."""
-    folder = order.output.absolute()
-    inside = [path for path in folder.iterdir() if not path.name.startswith(".")] if folder.is_dir() else []
-    begun = (folder / WORK).is_dir() or (folder / DONE).exists()
-    if order.overwrite and (inside or begun):
-        needed = [path for path in (order.scene, order.points, order.lidar) if path is not None]
-        with locked(folder):
-            open_run_folder("map", "map", folder, overwrite=True, needed=needed)
-    elif inside and not begun:
-        raise UsageError(f"{folder} is not empty and holds no map; choose another -o/--output")
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError.from_os(folder, error) from error
-    return folder.resolve()

@@ -7,7 +7,7 @@ import math
 from dataclasses import dataclass
 from pathlib import Path
 
-from roadedge.errors import DataError, SpecMismatchError
+from roadedge.errors import DataError, SpecMismatchError, UsageError
 from roadedge.georeference.raster_place import to_lonlat
 from roadedge.preprocess import check_band
 from roadedge.roadmap.coarse import coarse_steps
@@ -53,6 +53,11 @@ def prepare(
     network = NetworkChoice(settings.model, settings.backend, settings.precision, threads)
     spec, any_size, path = network.look()
     fixed = None if any_size and settings.tile != _only(spec.size) else spec.size
+    if fixed is not None and settings.tile not in (None, _only(fixed)):
+        raise UsageError(
+            f"{path.name} takes windows of {fixed[0]} x {fixed[1]} pixels alone, got --tile {settings.tile}; leave "
+            "it out, export the network with --dynamic, or run it in OpenVINO"
+        )
     seen = survey(scene, settings.gsd_m or spec.gsd_m, spec.gsd_tolerance, settings.crs)
     check_band(seen.grid.gsd_m, spec, settings.strict)
     plan = plan_tiles(

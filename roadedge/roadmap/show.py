@@ -8,7 +8,8 @@ from typing import Any
 
 from roadedge.errors import UsageError
 from roadedge.roadgraph.trace import TraceOptions
-from roadedge.roadmap.make_map import MapResult, Roads
+from roadedge.roadmap.make_map import Roads
+from roadedge.roadmap.map_order import MapResult
 from roadedge.roadmap.map_progress import spoken
 from roadedge.roadmap.roads import RoadsOptions, write_roads
 from roadedge.trajectory.point_store import PointStore

@@ -162,6 +162,10 @@ def _look_at(path: Path, crs: str | None, planes: int) -> _Found:
             )
         if raster.colorinterp[0].name == "palette":
             raise DataError(f"{path} holds numbers of a palette, not colours; gdal_translate -expand rgb makes them")
+        if raster.crs is None and crs is None and not raster.transform.is_identity:
+            raise DataError(
+                f"{path} does not say its CRS; write it with gdal_edit.py -a_srs EPSG:…, or pass --crs EPSG:…"
+            )
         place, bands = place_of_raster(raster, path, crs), raster.count
         whole = all(MaskFlags.all_valid in flags for flags in raster.mask_flag_enums)
     gsd_m = place.on(LocalPlane(*place.centre())).gsd_m(place.size)

@@ -129,6 +129,8 @@ def plan_tiles(
     """
     if min(size) < 1 or overlap < 0:
         raise UsageError(f"a plan of tiles needs a scene and an overlap of at least 0, got {size} and {overlap} px")
+    if fixed is None and most < stride:
+        raise UsageError(f"tiles must have at least {stride} pixels, the network's stride, got {most}")
     axes = []
     for length, side in zip(size, fixed or (None, None), strict=True):
         axes.append(_axis(length, stride, -(-overlap // stride) * stride, side, most // stride * stride))
@@ -138,8 +140,6 @@ def plan_tiles(
 def _axis(length: int, stride: int, overlap: int, fixed: int | None, most: int) -> Axis:
     whole = -(-length // stride) * stride
     widest = fixed or most
-    if widest < stride:
-        raise UsageError(f"tiles must have at least {stride} pixels, the network's stride, got {widest}")
     if whole <= widest:
         return Axis(length, fixed or whole, overlap, (0,))
     if 2 * overlap > widest:

@@ -20,8 +20,9 @@ from roadedge.errors import DataError, OutputError, SourceError, SpecMismatchErr
 from roadedge.preprocess import OutsideBandWarning
 from roadedge.roadmap import make_map as module
 from roadedge.roadmap.executors import EXECUTORS
-from roadedge.roadmap.make_map import MapOrder, MapResult, make_map
+from roadedge.roadmap.make_map import make_map
 from roadedge.roadmap.map_folder import WORK, locked
+from roadedge.roadmap.map_order import MapOrder, MapResult
 from roadedge.roadmap.settings import MapSettings, Shard
 from tests.roadmap.scenes import CORNER, read_band, smooth, write_points, write_scene
 
