@@ -169,6 +169,7 @@ class HalfWidths:
     ) -> None:
         """Take the skeleton's pixels in reading order, the mask, and the widest half width of all."""
         self._keys = rows * road.size[1] + columns
+        self._ended = np.append(self._keys, -2)  # what lies beyond the last is none of them
         self._half, self._road = half_width, road
         self._around = math.ceil(1.1 * widest) + 3  # so far away lies what decides a pixel's half width
 
@@ -180,7 +181,7 @@ class HalfWidths:
         inside = (rows >= 0) & (rows < height) & (columns >= 0) & (columns < width)
         key = np.where(inside, rows * width + columns, -1)
         place = np.searchsorted(self._keys, key)
-        known = inside & (np.append(self._keys, -2)[place] == key)
+        known = inside & (self._ended[place] == key)
         found[known] = self._half[place[known]]
         open_points = np.flatnonzero(inside & ~known)
         while open_points.size:  # those near the first one at once

@@ -14,7 +14,7 @@ from tests.roadmap.test_traffic import drive, graph_of, stored
 
 pytest.importorskip("pyarrow", reason="pyarrow is not installed (extra points)")
 pytest.importorskip("scipy", reason="scipy is not installed (extra graph)")
-GAP = [(0, 0), (200, 0)], [(230, 0), (500, 0)]
+GAP: tuple[list[tuple[float, float]], ...] = ([(0, 0), (200, 0)], [(230, 0), (500, 0)])
 ALONG = ((0.0, 0.0), (500.0, 0.0))
 
 
