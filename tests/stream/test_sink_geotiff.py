@@ -106,23 +106,25 @@ def test_zones_are_those_of_the_map() -> None:
     assert utm_of(10.0, 88.0).startswith("+proj=ortho")
 
 
-def test_a_real_photo_covers_its_footprint(real_data: Path, tmp_path: Path) -> None:
-    photo = read_photo(real_data / "drone" / "photos_half" / "DJI_0018.JPG")
-    plane = LocalPlane(photo.pose.lon_deg, photo.pose.lat_deg)
-    place = footprint(photo.pose, photo.lens, photo.size, plane)
-    road = np.zeros(photo.size, bool)
+def test_real_photos_cover_their_footprints(real_data: Path, tmp_path: Path) -> None:
+    paths = sorted((real_data / "drone" / "photos_half").glob("*.JPG"))
+    photos = [read_photo(path) for path in paths]
+    plane = LocalPlane(photos[0].pose.lon_deg, photos[0].pose.lat_deg)
+    places = [footprint(photo.pose, photo.lens, photo.size, plane) for photo in photos]
+    height, width = photos[0].size
+    road = np.zeros((height, width), bool)
     road[500:600] = True
-    written(tmp_path, with_mask(result(0, place, photo.size), road))
-    height, width = photo.size
-    with rasterio.open(tmp_path / "000000.tif") as raster:
-        inset = np.array([[8.0, 8], [width - 8, 8], [width - 8, height - 8], [8, height - 8]])
-        assert (sampled(raster, plane, place.to_ground(inset), 1) >= 0).all()
-        beyond = np.array([[-8.0, -8], [width + 8, -8], [width + 8, height + 8], [-8, height + 8]])
-        assert sampled(raster, plane, place.to_ground(beyond), 1).tolist() == [-1] * 4
-        middle = place.to_ground(np.array([[x, 550.0] for x in range(50, width, 100)]))
-        assert (sampled(raster, plane, middle, 1) == 255).all()
-        share = (raster.read_masks(1) > 0).sum() * raster.transform.a**2
-    corners = place.to_ground(np.array([[0.0, 0], [width, 0], [width, height], [0, height]]))
-    x, y = corners.T
-    area = abs(np.dot(x, np.roll(y, -1)) - np.dot(y, np.roll(x, -1))) / 2
-    assert share == pytest.approx(area, rel=0.01)
+    written(tmp_path, *(with_mask(result(i, place, road.shape), road) for i, place in enumerate(places)))
+    outline = np.array([[0.0, 0], [width, 0], [width, height], [0, height]])
+    inward = np.sign([width / 2, height / 2] - outline)
+    assert len(places) == 12
+    for number, place in enumerate(places):
+        with rasterio.open(tmp_path / f"{number:06d}.tif") as raster:
+            assert (sampled(raster, plane, place.to_ground(outline + 8 * inward), 1) >= 0).all()
+            assert (sampled(raster, plane, place.to_ground(outline - 8 * inward), 1) == -1).all()
+            middle = place.to_ground(np.array([[x, 550.0] for x in range(50, width, 100)]))
+            assert (sampled(raster, plane, middle, 1) == 255).all()
+            share = (raster.read_masks(1) > 0).sum() * raster.transform.a**2
+        x, y = place.to_ground(outline).T
+        area = abs(np.dot(x, np.roll(y, -1)) - np.dot(y, np.roll(x, -1))) / 2
+        assert share == pytest.approx(area, rel=0.01)
