@@ -140,7 +140,8 @@ class PointStore:
             raise UsageError(f"a box needs x0 <= x1 and y0 <= y1, got {x0}, {y0}, {x1}, {y1}")
         parts = []
         for group in self._groups_of(x0, y0, x1, y1):
-            x, y = self._column(group, "x"), self._column(group, "y")
+            xy = self._columns(group, ("x", "y"))
+            x, y = xy["x"], xy["y"]
             inside = np.flatnonzero((x >= x0) & (x <= x1) & (y >= y0) & (y <= y1))
             if len(inside):
                 parts.append(self._picked(group, inside, wanted))
@@ -177,34 +178,34 @@ class PointStore:
         return touched
 
     def _picked(self, group: int, rows: NDArray[np.intp], wanted: Sequence[str], keep: bool = True) -> StoredPoints:
-        columns: dict[str, NDArray[Any]] = {}
+        known = [name for name in COLUMNS if name in wanted and (name in ("x", "y") or name in self.attributes)]
+        columns = {name: values[rows] for name, values in self._columns(group, known, keep).items()}
         for name in COLUMNS:
-            if name in wanted and (name in ("x", "y") or name in self.attributes):
-                columns[name] = self._column(group, name, keep)[rows]
-            else:
+            if name not in columns:
                 columns[name] = np.full(len(rows), UNKNOWN[name], DTYPES[name])
         return StoredPoints(**columns)
 
-    def _column(self, group: int, name: str, keep: bool = True) -> NDArray[Any]:
-        """A column of a row group, as kept or decoded."""
+    def _columns(self, group: int, names: Sequence[str], keep: bool = True) -> dict[str, NDArray[Any]]:
+        """Columns of a row group, as kept or decoded."""
         with self._lock:
-            if (group, name) in self._kept:
+            found = {name: self._kept[group, name] for name in names if (group, name) in self._kept}
+            missing = [name for name in names if name not in found]
+            found |= self._decoded(group, missing) if missing else {}
+            for name in names if keep else ():
+                if name in missing:
+                    self._kept[group, name] = found[name]
+                    self._kept_bytes += found[name].nbytes
                 self._kept.move_to_end((group, name))
-                return self._kept[group, name]
-            values = self._decoded(group, name)
-            if keep:
-                self._kept[group, name] = values
-                self._kept_bytes += values.nbytes
-                while self._kept_bytes > CACHE_BYTES and len(self._kept) > 1:
-                    self._kept_bytes -= self._kept.popitem(last=False)[1].nbytes
-            return values
+            while self._kept_bytes > CACHE_BYTES and len(self._kept) > 1:
+                self._kept_bytes -= self._kept.popitem(last=False)[1].nbytes
+            return found
 
-    def _decoded(self, group: int, name: str) -> NDArray[Any]:
+    def _decoded(self, group: int, names: Sequence[str]) -> dict[str, NDArray[Any]]:
         import pyarrow as pa
 
         try:
-            table = self._file.read_row_group(group, columns=[name], use_threads=False)
-            return np.asarray(table[name].to_numpy(), DTYPES[name])
+            table = self._file.read_row_group(group, columns=list(names), use_threads=False)
+            return {name: np.asarray(table[name].to_numpy(), DTYPES[name]) for name in names}
         except (pa.ArrowException, OSError, ValueError) as error:
             raise PointsError(
                 f"{self.path} is damaged in row group {group} ({_first_line(error)}); copy it again, or make it anew "
