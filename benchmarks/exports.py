@@ -27,7 +27,7 @@ sys.path.insert(0, str(ROOT))
 from benchmarks.export_table.networks import TIMED, in_order  # noqa: E402
 from benchmarks.export_table.report import collect, document, markdown  # noqa: E402
 from benchmarks.export_table.stages import PRECISIONS, cell_file  # noqa: E402
-from benchmarks.export_table.timing import LEAST, MOST  # noqa: E402
+from benchmarks.export_table.timing import LEAST, MOST, fill  # noqa: E402
 from benchmarks.export_table.worker import Limits, obey, work_through  # noqa: E402
 from roadedge.atomic import write_json, write_text  # noqa: E402
 from roadedge.environment import environment  # noqa: E402
@@ -72,6 +72,9 @@ def main(arguments: list[str] | None = None) -> int:
         _write(given)
         _say("interrupted; go on with --resume")
         return 130
+    if not collect(given.work, in_order()):
+        _say(f"nothing is known of any network in {given.work.resolve()}; leave --report out, or give its --work")
+        return 2
     stem = _write(given)
     _say(f"Results saved to {stem}.json and {stem}.md")
     return 0
@@ -91,8 +94,10 @@ def _work(given: argparse.Namespace) -> None:
         nonlocal count
         count += 1
         for cell in _cells(given, name, columns):
-            if not cell.is_file():
-                write_json(cell, {"why": why} if given.time else {"built": False, "why": why or "nothing was found"})
+            if given.time:
+                fill(cell, why)
+            elif not cell.is_file():
+                write_json(cell, {"built": False, "why": why or "nothing was found"})
         minutes = (time.monotonic() - began) / 60
         _say(f"[{count}/{len(wanted)}] {name}: {why or 'done'}; {minutes:.1f} min so far")
         _write(given)

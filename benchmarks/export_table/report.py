@@ -60,7 +60,8 @@ def markdown(found: dict[str, Any]) -> str:
             f"quantization on {SAMPLES} windows of the built-in city: it shows that the file is built and runs, not "
             "what INT8 costs a trained network, and with fresh weights the differences are larger. TensorRT for RTX "
             f"parsed and built for compute capability {CAPABILITY} with no GPU; none was run. ms are medians of "
-            f"{found['calls']} calls of `Runner.infer`, {found['threads']} threads.",
+            f"{found['calls']} calls of `Runner.infer`, {found['threads']} threads; in brackets what a runtime computed "
+            "an INT8 file in where that was not INT8.",
             "",
             "| " + " | ".join(head) + " |",
             "|---" * (len(TITLES) + 2) + "|---:" * len(MS) + "|",
@@ -94,15 +95,20 @@ def _line(row: dict[str, Any], notes: _Notes) -> str:
     name = row["network"] if row["weights"] == "fresh" else f"{row['network']} ({row['weights']})"
     cells = [name, *(_difference(row["exports"][precision], notes) for precision in PRECISIONS), _taken(row, notes)]
     times = row["ms"] or {}
-    if "why" in times:  # of the whole network
-        times = {column: times for column, *_ in WAYS}
     for column, *_ in WAYS:
         cell = times.get(column)
         if cell is None:
             cells.append("–")
         else:
-            cells.append(f"{cell['median_ms']:.1f}" if "median_ms" in cell else notes.mark(cell["why"]))
+            cells.append(_milliseconds(column, cell) if "median_ms" in cell else notes.mark(cell["why"]))
     return "| " + " | ".join(cells) + " |"
+
+
+def _milliseconds(column: str, cell: dict[str, Any]) -> str:
+    """The median, and where an INT8 file was not computed in INT8, in what it was."""
+    computed = cell["computed_in"]
+    other = f" ({computed})" if column.endswith("int8") and "int8" not in computed else ""
+    return f"{cell['median_ms']:.1f}{other}"
 
 
 def _difference(cell: dict[str, Any] | None, notes: _Notes) -> str:
@@ -127,7 +133,7 @@ def _taken(row: dict[str, Any], notes: _Notes) -> str:
 
 
 def _times(row: dict[str, Any]) -> list[dict[str, Any]]:
-    return [cell for cell in (row["ms"] or {}).values() if isinstance(cell, dict)]
+    return list((row["ms"] or {}).values())
 
 
 def _read(work: Path, network: str, column: str) -> dict[str, Any] | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import time
 from pathlib import Path
@@ -40,6 +41,14 @@ def measure(network: str, work: str, side: int, threads: int) -> None:
         except Exception as error:  # whatever it is, it is the reason in the table
             found[column] = {"why": sentence(error)}
         write_json(cell_file(folder, network, "time"), found)
+
+
+def fill(cell: Path, why: str) -> None:
+    """Give the ways that a network's cell of times lacks the reason."""
+    found = json.loads(cell.read_text()) if cell.is_file() else {}
+    lacking = {column: {"why": why or "nothing was found"} for column, *_ in WAYS if column not in found}
+    if lacking:
+        write_json(cell, found | lacking)
 
 
 def _timed(path: Path, backend: str, precision: str | None, side: int, threads: int) -> dict[str, Any]:

@@ -7,7 +7,6 @@ Multiply-adds are those of convolutions, linear layers and matrix products.
 from __future__ import annotations
 
 import dataclasses
-import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -145,8 +144,9 @@ class Checked:
         for row in self.rows:
             one = row.specified
             inputs = "both" if len(one.inputs) > 1 else one.inputs[0]
-            costs = f"{row.parameters:,}", f"{one.parameters:,}", f"{row.gmac:.2f}", f"{one.gmac or math.nan:.2f}"
-            table.add_row(one.network, inputs, *costs, "equal" if row.equal else "DIFFERS")
+            costs = f"{row.parameters:,}", f"{one.parameters:,}", f"{row.gmac:.2f}"
+            published = "–" if one.gmac is None else f"{one.gmac:.2f}"
+            table.add_row(one.network, inputs, *costs, published, "equal" if row.equal else "DIFFERS")
         Console().print(table)
 
 

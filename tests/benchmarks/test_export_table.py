@@ -14,7 +14,7 @@ from benchmarks import exports
 from benchmarks.export_table.networks import TIMED, in_order
 from benchmarks.export_table.report import collect, document, markdown
 from benchmarks.export_table.stages import PRECISIONS, cell_file
-from benchmarks.export_table.timing import WAYS
+from benchmarks.export_table.timing import WAYS, fill
 from benchmarks.export_table.worker import Limits, work_through
 from roadedge.environment import environment
 from roadedge.models import MODELS
@@ -103,8 +103,27 @@ class TestScript:
     def test_times_stand_beside_the_builds(self, cells: list[str], tmp_path: Path) -> None:
         self.run(tmp_path, "--only", "roadedge-n")
         text = self.run(tmp_path, "--only", "roadedge-n", "--time")
-        assert "| 12.5 | 12.5 | 12.5 | 12.5 | 12.5 |" in text
+        assert "| 12.5 | 12.5 | 12.5 | 12.5 (fp32) | 12.5 |" in text
         assert "load average while timing 0.5 to 0.5" in text
+
+    def test_times_that_were_cut_short_have_the_reason_and_keep_what_was_measured(
+        self, cells: list[str], tmp_path: Path
+    ) -> None:
+        self.run(tmp_path, "--only", "unet")
+        known = {"onnxruntime": {"median_ms": 7.5, "computed_in": "fp32", "load_average": 0.1}}
+        place = cell_file(tmp_path / "work", "unet", "time")
+        place.write_text(json.dumps(known))
+        fill(place, "it hung")
+        text = self.run(tmp_path, "--report")
+        assert "| 7.5 | no [2] | no [2] | no [2] | no [2] |" in text
+        assert "- [2] it hung" in text
+
+    def test_without_anything_known_no_table_is_written_over(
+        self, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        assert exports.main(["--report", "--work", str(tmp_path / "work"), "-o", str(tmp_path)]) == 2
+        assert "nothing is known" in capsys.readouterr().err
+        assert not list(tmp_path.glob("exports-*"))
 
     def test_an_unknown_network_is_a_usage_error(self, capsys: pytest.CaptureFixture[str]) -> None:
         with pytest.raises(SystemExit) as stopped:
@@ -121,7 +140,8 @@ class TestScript:
 def cell(name: str, column: str) -> dict[str, Any]:
     """What a stage may have written."""
     if column == "time":
-        return {way: {"median_ms": 12.5, "min_ms": 12.0, "calls": 5, "load_average": 0.5} for way, *_ in WAYS}
+        own = {"median_ms": 12.5, "min_ms": 12.0, "calls": 5, "load_average": 0.5}
+        return {way: {**own, "computed_in": "fp32" if way == "onnxruntime-int8" else "int8+fp32"} for way, *_ in WAYS}
     if column.startswith("rtx-"):
         return {"built": column != "rtx-fp16", "why": "" if column != "rtx-fp16" else f"{name}: no"}
     return {"built": True, "why": "", "parity": [{"max_logit_difference": 1e-3, "spread": 5.0}]}
