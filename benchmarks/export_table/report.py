@@ -60,8 +60,8 @@ def markdown(found: dict[str, Any]) -> str:
             f"quantization on {SAMPLES} windows of the built-in city: it shows that the file is built and runs, not "
             "what INT8 costs a trained network, and with fresh weights the differences are larger. TensorRT for RTX "
             f"parsed and built for compute capability {CAPABILITY} with no GPU; none was run. ms are medians of "
-            f"{found['calls']} calls of `Runner.infer`, {found['threads']} threads; in brackets what a runtime computed "
-            "an INT8 file in where that was not INT8.",
+            f"{found['calls']} calls of `Runner.infer`, {found['threads']} threads; in brackets what an INT8 file was "
+            "computed in where that was not INT8.",
             "",
             "| " + " | ".join(head) + " |",
             "|---" * (len(TITLES) + 2) + "|---:" * len(MS) + "|",

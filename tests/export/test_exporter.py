@@ -19,7 +19,7 @@ from roadedge.errors import ExportError, MissingExtraError, ModelFileError, Outp
 from roadedge.export import DynamicSize, export_model, parse_dynamic, parse_size
 from roadedge.export.exporter import target_path
 from roadedge.export.graph import write_graph
-from roadedge.export.parity import Tolerance
+from roadedge.export.parity import FRESH, NOT_JUDGED, Tolerance
 from roadedge.models import create_model
 from roadedge.models.blocks import RoadNet
 from roadedge.models.checkpoint import save_network
@@ -169,6 +169,20 @@ def test_weights_that_are_not_numbers_leave_nothing(tmp_path: Path) -> None:
     with pytest.raises(ExportError, match="NaN or infinite"):
         export_model(tmp_path / "broken.pt", tmp_path / "out", size=SIZE, samples=samples())
     assert not (tmp_path / "out").exists()
+
+
+def test_masks_of_weights_that_were_never_trained_are_not_judged_and_the_sidecar_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(roadedge.export.parity.TOLERANCES, "fp32", Tolerance(1e-3, 1.1))  # no mask agrees that well
+    save_network(tmp_path / "fresh.pt", network(), {"weights": FRESH})
+    save_network(tmp_path / "trained.pt", network(), {"weights": "some"})
+    done = export_model(tmp_path / "fresh.pt", tmp_path / "out", size=SIZE, samples=samples())
+    found = read_sidecar(done.onnx)
+    assert found is not None
+    assert {table["masks"] for table in found[1]["parity"]} == {NOT_JUDGED}
+    with pytest.raises(ExportError, match="of the mask"):
+        export_model(tmp_path / "trained.pt", tmp_path / "out", size=SIZE, samples=samples())
 
 
 def test_an_activation_beyond_float16_is_found_although_the_file_runs_here(tmp_path: Path) -> None:
