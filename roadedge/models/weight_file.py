@@ -14,6 +14,7 @@ from typing import Any
 
 from torch import Tensor
 
+from roadedge.downloads import cache_folder
 from roadedge.errors import MissingExtraError, ModelFileError
 from roadedge.models.checkpoint import read_archive
 
@@ -77,7 +78,8 @@ def _archive(path: Path) -> dict[str, Any]:
     if not start.startswith(MADE_BY_TORCH):
         page = b"<" in start[:1] or start.startswith(b"version https://git-lfs")
         what = "a web page or a pointer to a file" if page else "no file that torch.save wrote"
-        raise ModelFileError(f"{path} is {what}; delete it, and give the weights themselves or their own address")
+        fetched = "delete it, and " if path.is_relative_to(cache_folder()) else ""  # or it would be taken again
+        raise ModelFileError(f"{path} is {what}; {fetched}give the weights themselves or their own address")
     try:
         return read_archive(path)
     except ModelFileError as error:

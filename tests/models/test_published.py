@@ -88,6 +88,14 @@ PAIRS: dict[str, dict[str, str]] = {
 }
 
 
+@pytest.fixture(scope="module")
+def of_a_mine(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A checkpoint of D-SegNeXt-T."""
+    path = tmp_path_factory.mktemp("mine") / "w.pth"
+    torch.save(names.drawn(names.segnext("t")), path)
+    return path
+
+
 def made(name: str, inputs: tuple[str, ...] = BOTH) -> RoadNet:
     torch.manual_seed(0)
     return create_model(name, ModelSpec(name, inputs))
@@ -298,11 +306,11 @@ class TestConvert:
             ({}, UsageError),  # D-SegNeXt without a normalisation
         ],
     )
-    def test_options_are_looked_at(self, tmp_path: Path, options: dict[str, Any], error: type[Exception]) -> None:
-        path = tmp_path / "w.pth"
-        torch.save(names.drawn(names.segnext("t")), path)
+    def test_options_are_looked_at(
+        self, of_a_mine: Path, tmp_path: Path, options: dict[str, Any], error: type[Exception]
+    ) -> None:
         with pytest.raises(error):
-            convert(ConvertOptions(str(path), output=tmp_path / "out", **options))
+            convert(ConvertOptions(str(of_a_mine), output=tmp_path / "out", **options))
         assert not (tmp_path / "out").exists()
 
     def test_a_checkpoint_of_ours_needs_none(self, tmp_path: Path) -> None:
