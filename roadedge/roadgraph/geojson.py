@@ -12,7 +12,7 @@ import numpy as np
 from roadedge.atomic import write_text
 from roadedge.errors import DataError, RoadEdgeError
 from roadedge.roadgraph.graph import LONLAT, PIXEL, Line, RoadGraph, Unit
-from roadedge.roadgraph.joining import column, join_by_vertices, join_named, lengths_of
+from roadedge.roadgraph.joining import check_degrees, column, join_by_vertices, join_named, lengths_of
 from roadedge.roadgraph.speeds import speed_of
 
 _DECIMALS = {LONLAT: 7}  # a centimetre of degrees; RFC 7946 warns of more
@@ -154,6 +154,8 @@ def _assemble(
     roads: list[tuple[Line, Mapping[str, Any]]], points: list[tuple[Line, Mapping[str, Any]]], crs: str, unit: Unit
 ) -> RoadGraph:
     lines, facts = [line for line, _ in roads], [one for _, one in roads]
+    if crs == LONLAT:
+        check_degrees(lines)
     names = {"length": f"length_{unit}", "width": f"width_{unit}", "confidence": "confidence"}
     columns = {name: column(facts, key) for name, key in names.items()}
     columns["speed_kmh"] = np.array([speed_of(one) for one in facts], np.float64)

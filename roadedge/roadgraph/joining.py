@@ -97,6 +97,23 @@ def lengths_of(lines: Sequence[Line], crs: str) -> NDArray[np.float64]:
     return measure([plane.from_lonlat(line) for line in lines])
 
 
+def check_degrees(lines: Sequence[Line]) -> None:
+    """Refuse longitudes and latitudes that do not exist, such as metres, pixels, or a latitude in front of a longitude.
+
+    Raises:
+        DataError: there are such.
+    """
+    if not lines:
+        return
+    every = np.concatenate(lines)
+    far = np.abs(every) / [360.0, 90.0]
+    if far.max() > 1:
+        x, y = every[int(np.argmax(far.max(axis=1)))]
+        degrees = max(abs(x), abs(y)) <= 360
+        hint = "longitude comes first" if degrees else "metres need their CRS, pixels a crs_name of pixel"
+        raise DataError(f"{x:.9g}, {y:.9g} is no longitude and latitude; {hint}")
+
+
 def column(facts: Sequence[Any], key: str) -> NDArray[np.float64]:
     """(E,) numbers of one property, NaN where it is absent or null."""
     return np.array([np.nan if one.get(key) is None else float(one[key]) for one in facts], np.float64)

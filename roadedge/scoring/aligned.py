@@ -91,7 +91,7 @@ def align(
     place = None if ground is None else ground[0]
     gsd_m = (gsd_m or _gsd_of(prediction, truth)) if place is None else _own_gsd(place.gsd_m(size), gsd_m)
     if truth.ignored is not None and prediction.graph is not None:
-        notes += (f"lines of {prediction.name} across ignored pixels count in graph scores",)
+        notes += ("lines of the prediction across ignored pixels count in graph scores",)
     unseen = _either(prediction.unseen, truth.unseen)
     ignored = _either(truth.ignored, unseen)
     if unseen is not None:
@@ -105,7 +105,8 @@ def align(
             graph = _in_pixels(layer, ground, size, gsd_m)
             sides.append(_side(graph if unseen is None else cut_to(graph, outline(~unseen)), size, place))
             if sides[-1].area is None:
-                notes += (f"the lines of {layer.name} have no widths: areas are not compared",)
+                side = "truth" if layer is truth else "prediction"
+                notes += (f"the lines of the {side} have no widths: areas are not compared",)
     return Aligned(gsd_m, size, sides[0], sides[1], ignored, notes)
 
 

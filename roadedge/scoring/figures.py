@@ -10,6 +10,7 @@ from roadedge.scoring.pairing import tiles_of
 from roadedge.scoring.report import INTERVAL_RULE, ScoreResult, notes_of
 from roadedge.scoring.tile import TileScore
 
+MOST_NOTES = 12
 Figures = dict[str, float | None]
 
 
@@ -99,7 +100,9 @@ def setting_lines(result: ScoreResult) -> list[str]:
         lines.append("published protocol: APLS, TOPO and junctions have no such form; their settings are those above")
     if settings.bootstrap and len(result.tiles) > 1:
         lines.append(f"{INTERVAL_RULE}, {settings.bootstrap} draws, seed {settings.seed}")
-    return lines + notes_of(result.tiles)
+    notes = notes_of(result.tiles)
+    more = [f"and {len(notes) - MOST_NOTES} more notes on single tiles, see --json"] if len(notes) > MOST_NOTES else []
+    return lines + notes[:MOST_NOTES] + more
 
 
 def _untimed(result: ScoreResult) -> list[str]:

@@ -17,10 +17,9 @@ from roadedge.georeference.road_vectors import VECTOR_SUFFIXES, Box
 from roadedge.imagery import IMAGE_SUFFIXES, read_grey
 from roadedge.metrics.pixel import IGNORED, ROAD
 from roadedge.roadgraph import RoadGraph, read_geojson
-from roadedge.roadgraph.graph import LONLAT
 from roadedge.roadgraph.wkt_csv import read_wkt_csv
 from roadedge.scoring.extent import Extent, valid_pixels
-from roadedge.scoring.vectors import check_degrees, read_vector_graph
+from roadedge.scoring.vectors import read_vector_graph
 
 GRAPH_SUFFIXES = (".geojson", ".json")
 TABLE_SUFFIX = ".csv"
@@ -98,10 +97,7 @@ def read_layer(file: LayerFile, label: bool, gsd_m: float | None, within: Box | 
     if file.is_vector:
         graph, notes = read_vector_graph(file.path, file.layer, within)
         return Layer(file.path.name, graph=graph, notes=notes)
-    graph = read_geojson(file.path)
-    if graph.lines and graph.crs == LONLAT:
-        check_degrees(graph, file.path.name)
-    return Layer(file.path.name, graph=graph)
+    return Layer(file.path.name, graph=read_geojson(file.path))
 
 
 @lru_cache(maxsize=4)

@@ -5,12 +5,15 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import multiprocessing
+import os
 import signal
+import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
+from roadedge.atomic import write_json
 from roadedge.environment import environment, usable_cpus
 from roadedge.errors import DataError, EnvironmentFault, OutputError, UsageError
 from roadedge.evaluation.progress import steps_bar
@@ -24,6 +27,7 @@ from roadedge.scoring.tile import TileScore, score_tile
 
 FEW = 8  # tiles that one process has done before others have started
 PICTURES = "pictures"
+ENVIRONMENT = "env.json"
 
 
 def score_files(
@@ -69,11 +73,15 @@ def score_files(
         folder = open_run_folder("score", "score", output, overwrite, [prediction, truth])
         (folder / PICTURES).mkdir()
     try:
+        if folder is not None:
+            write_json(folder / ENVIRONMENT, environment())  # and what tells the folder of a run that was killed
         return _score(pairs, (str(prediction), str(truth)), settings, folder, workers, progress)
     finally:
         if folder is not None:
             with contextlib.suppress(OSError):  # they hold results; of a run of which nothing came they are taken away
                 (folder / PICTURES).rmdir()
+                if not (folder / "metrics.json").exists():
+                    (folder / ENVIRONMENT).unlink()
                 folder.rmdir()
 
 
@@ -169,8 +177,17 @@ def _in_processes(
 
 
 def _begin() -> None:
-    """In a new process: the interruption is the parent's, and a thread a process is enough."""
+    """In a new process: the interruption is the parent's, a thread is enough, and it ends where that was killed."""
     import cv2
 
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     cv2.setNumThreads(1)
+
+
+def _end_with_parent() -> None:
+    """Wait until the parent is gone; a process that it left behind would wait for work for ever."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)

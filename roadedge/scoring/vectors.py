@@ -14,7 +14,7 @@ from roadedge.georeference.raster_place import to_lonlat
 from roadedge.georeference.road_vectors import Box, Line, RoadVectors, read_road_vectors
 from roadedge.roadgraph import RoadGraph
 from roadedge.roadgraph.graph import LONLAT
-from roadedge.roadgraph.joining import Columns, join_by_vertices, join_named, lengths_of
+from roadedge.roadgraph.joining import Columns, check_degrees, join_by_vertices, join_named, lengths_of
 from roadedge.roadgraph.speeds import SPEED_NAMES, speed_of
 
 _COLUMNS = ("u", "v", "width_m", "confidence", *SPEED_NAMES)
@@ -38,7 +38,7 @@ def read_vector_graph(path: Path, layer: str | None, within: Box | None) -> tupl
     notes = found.notes
     kept = _without_twins(found.lines)
     if len(kept) < len(found.lines):
-        notes += (f"{path.name}: {len(found.lines) - len(kept)} lines that stand twice are counted once",)
+        notes += (f"{path.name}: lines that stand twice are counted once: {len(found.lines) - len(kept)}",)
     lines = [found.lines[number] for number in kept]
     known = {name: values[kept] for name, values in found.columns.items()}
     try:
@@ -73,21 +73,11 @@ def in_lonlat(graph: RoadGraph, name: str) -> RoadGraph:
         if not np.isfinite(every).all():
             raise DataError(f"{name} holds places that are none of its CRS {graph.crs[:60]!r}; correct the CRS")
         moved = graph.moved(lambda _: every, LONLAT)
-    check_degrees(moved, name)
+    try:
+        check_degrees(moved.lines)
+    except DataError as error:
+        raise DataError(f"{name}: {error}") from error
     return replace(moved, length=lengths_of(moved.lines, LONLAT), unit="m")
-
-
-def check_degrees(graph: RoadGraph, name: str) -> None:
-    """Refuse degrees that do not exist, such as metres, pixels, or a latitude in front of a longitude."""
-    every = np.concatenate(graph.lines)
-    far = np.abs(every).max(axis=0)
-    if far[0] > 360 or far[1] > 90:
-        worst = every[np.argmax((np.abs(every) / [360, 90]).max(axis=1))]
-        hint = "longitude comes first" if max(far) <= 360 else "metres need their CRS, pixels a crs_name of 'pixel'"
-        raise DataError(
-            f"{name} says that it lies in longitude and latitude and holds {worst[0]:g}, {worst[1]:g}, which is no "
-            f"place on the Earth; {hint}"
-        )
 
 
 def _without_twins(lines: tuple[Line, ...]) -> NDArray[np.int64]:

@@ -162,6 +162,8 @@ def test_lines_of_several_parts_and_points_of_no_length_are_understood() -> None
         (collection([[0, 0], [1, 1]], properties={"speed_kmh": "fast"}), "must be numbers"),
         (collection([[0, 0], [1, 1]], properties={"speed_kmh": 0}), "speed_kmh of edge 0 must be above 0"),
         ({**collection([[0, 0], [1, 1]]), "crs_name": 4326}, "crs_name"),
+        (collection([[5e5, 4e6], [5e5, 5e6]]), "is no longitude and latitude; metres need their CRS"),
+        (collection([[39, 116], [39, 117]]), "longitude comes first"),
         ({**collection([[0, 0], [1, 1]]), "crs": {"type": "link"}}, "must name a coordinate system"),
         ({**collection([[0, 0], [1, 1]]), "unit": "miles"}, "unit"),
         ({"type": "FeatureCollection", "features": [{"geometry": {"type": "Point", "coordinates": [1]}}]}, "feature 0"),

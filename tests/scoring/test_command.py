@@ -97,7 +97,13 @@ def test_folders_are_scored_tile_by_tile_with_pictures_and_a_page(
     assert "control points every 50 m, snap 4 m" in told.out
     assert "Euclidean buffer of 3 px" in told.out
     assert str(out) in told.err
-    assert sorted(path.name for path in out.iterdir()) == ["index.html", "metrics.json", "pictures", "samples.csv"]
+    assert sorted(path.name for path in out.iterdir()) == [
+        "env.json",
+        "index.html",
+        "metrics.json",
+        "pictures",
+        "samples.csv",
+    ]
     with (out / "samples.csv").open() as file:
         rows = {row["name"]: row for row in csv.DictReader(file)}
     assert float(rows["a"]["APLS"]) == 1
@@ -364,3 +370,34 @@ def test_a_full_disk_takes_pictures_but_not_the_scores(
     assert "stopped before its end" in told.out
     assert told.err.count("the disk is full") == 1
     assert "Results saved" not in told.err
+
+
+def test_processes_end_with_the_one_that_was_killed(tmp_path: Path) -> None:
+    import os
+    import signal
+    import subprocess
+    import sys
+    import time
+
+    script = (
+        "import multiprocessing as m, time\n"
+        "from concurrent.futures import ProcessPoolExecutor\n"
+        "from roadedge.scoring.run import _begin\n"
+        "if __name__ == '__main__':\n"
+        "    import os\n"
+        "    pool = ProcessPoolExecutor(1, m.get_context('spawn'), _begin)\n"
+        "    print(pool.submit(os.getpid).result(), flush=True)\n"
+        "    time.sleep(600)\n"
+    )
+    (tmp_path / "parent.py").write_text(script)
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    with subprocess.Popen(
+        [sys.executable, tmp_path / "parent.py"], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=environment
+    ) as parent:
+        assert parent.stdout is not None
+        child = int(parent.stdout.readline())
+        parent.send_signal(signal.SIGKILL)
+    until = time.monotonic() + 60
+    while time.monotonic() < until and Path(f"/proc/{child}").exists():
+        time.sleep(0.05)
+    assert not Path(f"/proc/{child}").exists()

@@ -175,7 +175,7 @@ def test_a_road_that_stands_once_for_each_direction_is_one(tmp_path: Path) -> No
     path = write(tmp_path / "both.gpkg", UTM, [*there, *(line[::-1] for line in there[:3])])
     graph, notes = read_vector_graph(path, None, None)
     assert len(graph.u) == 4
-    assert "3 lines that stand twice" in notes[0]
+    assert "lines that stand twice are counted once: 3" in notes[0]
 
 
 def test_nodes_that_the_file_names_keep_a_bridge_from_being_a_junction(tmp_path: Path) -> None:
