@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import re
 from pathlib import Path
 
 import numpy as np
@@ -27,6 +28,15 @@ TIMED = (
     "unet", "unet-1d", "resunet", "resunet-1d",
 )  # fmt: skip
 CARRIED = {"roadedge-s": "roadedge-s"}
+# What benchmarks/study.py trains, where it has run.
+STUDIED = {
+    "dlinknet34-slim": "early-fusion", "dlinknet34-late-slim": "late-fusion",
+    "cmmpnet-slim": "cmmpnet", "cmipnet-slim": "cmipnet",
+}  # fmt: skip
+STUDY = Path(__file__).resolve().parent.parent.parent / "runs" / "study"
+# The last norm of a residual branch: small, as training leaves it. With branches as large as what they are added to,
+# each block doubles a rounding error, and parity would tell of that alone.
+BRANCH_END = re.compile(r"(bn2|second\.1|expand\.1)$")
 BORN = 256  # pixels of the side of what a fresh network's norms are measured on
 
 
@@ -37,11 +47,13 @@ def in_order() -> list[str]:
 
 
 def checkpoint(name: str, folder: Path) -> Path:
-    """A `.pt` of the network; a fresh one says so in its provenance."""
+    """A `.pt` of the network; a fresh one says so in its provenance, and a trained one lies elsewhere."""
     if name in CARRIED:
         from roadedge.weights import find_checkpoint
 
         return find_checkpoint(CARRIED[name])
+    if name in STUDIED and (trained := STUDY / STUDIED[name] / "last.pt").is_file():
+        return trained
     path = folder / f"{name}.pt"
     save_network(path, fresh(name), {"weights": FRESH})
     return path
@@ -58,10 +70,11 @@ def fresh(name: str) -> RoadNet:
 
     torch.manual_seed(0)
     network = create_model(name, ModelSpec(name, inputs=CATALOGUE[name].inputs)).eval()
-    norms = [module for module in network.modules() if isinstance(module, nn.BatchNorm2d)]
+    named = {name: module for name, module in network.named_modules() if isinstance(module, nn.BatchNorm2d)}
+    norms = list(named.values())
     momenta = [norm.momentum for norm in norms]
-    for norm in norms:
-        nn.init.uniform_(norm.weight, 0.6, 1.2)
+    for place, norm in named.items():
+        nn.init.uniform_(norm.weight, *((0.1, 0.3) if BRANCH_END.search(place) else (0.6, 1.2)))
         nn.init.normal_(norm.bias, 0, 0.1)
         norm.train().momentum = 1.0
     planes = preprocess(window().pairs[0][0], network.spec)

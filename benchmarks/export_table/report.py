@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks.export_table.networks import CARRIED
 from benchmarks.export_table.stages import CAPABILITY, PRECISIONS, SAMPLES, cell_file
 from benchmarks.export_table.timing import WAYS
 from roadedge.export.parity import NOT_JUDGED
@@ -28,7 +27,8 @@ def collect(work: Path, networks: Sequence[str]) -> list[dict[str, Any]]:
         if any(cells.values()):
             rtx = {precision: _read(work, name, f"rtx-{precision}") for precision in PRECISIONS}
             cost = CATALOGUE[name].cost
-            row = {"network": name, "weights": CARRIED.get(name, "fresh"), "parameters": cost.parameters}
+            weights = next((cell["weights"] for cell in cells.values() if cell and "weights" in cell), "fresh")
+            row = {"network": name, "weights": weights, "parameters": cost.parameters}
             row |= {"graph_gmac": cost.gmac, "exports": cells, "tensorrt_rtx": rtx}
             rows.append(row | {"ms": _read(work, name, "time")})
     return rows

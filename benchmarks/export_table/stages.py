@@ -38,12 +38,16 @@ def export_floats(network: str, work: str, side: int) -> None:
 
     folder = Path(work)
     source = checkpoint(network, folder)
+    for precision in PRECISIONS:
+        onnx_file(folder, network, precision).unlink(missing_ok=True)  # of an earlier run: it may not go now
     samples = window()
+    trained = f"study-{source.parent.name}" if source.stem == "last" else source.stem
+    weights = "fresh" if source.parent == folder else trained
     for precision in FLOATS:
 
         def export(precision: str = precision) -> dict[str, Any]:
             done = export_model(source, folder, precision, (side, side), samples=samples, overwrite=True)
-            found = {"nodes": _nodes(done.onnx), "opset": done.opset, "bytes": done.size_bytes}
+            found = {"nodes": _nodes(done.onnx), "opset": done.opset, "bytes": done.size_bytes, "weights": weights}
             return {**found, "parity": [table.to_dict() for table in done.parity]}
 
         _cell(folder, network, precision, export)
