@@ -6,6 +6,7 @@ import contextlib
 import os
 import shutil
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -52,19 +53,27 @@ def write_cog(plain: Path, target: Path, tags: Mapping[str, str], threads: int, 
         OutputError: it cannot be written, a full disk among others.
     """
     import rasterio
-    import rasterio.shutil
 
     check_room(target, plain.stat().st_blocks * 512 // 8)
     try:
-        with replacing(target) as temporary, rasterio.Env(GDAL_CACHEMAX=CACHE_BYTES, CPL_TMPDIR=str(target.parent)):
-            with rasterio.open(plain, "r+") as raster:
-                raster.update_tags(**tags)
-            rasterio.shutil.copy(
-                plain, temporary, driver="COG", COMPRESS="DEFLATE", LEVEL=LEVEL, BLOCKSIZE=BLOCK, RESAMPLING=resampling,
-                NUM_THREADS=threads, BIGTIFF="IF_SAFER", STATISTICS="NO",
-            )  # fmt: skip
+        with rasterio.open(plain, "r+") as raster:
+            raster.update_tags(**tags)
+        # In a thread, so that Ctrl-C is noticed at once; it then waits for GDAL, which cannot be stopped.
+        with replacing(target) as temporary, ThreadPoolExecutor(1) as aside:
+            aside.submit(_copy, plain, temporary, target.parent, threads, resampling).result()
     except gdal_errors() as error:
         raise OutputError(f"cannot write {target}: {error}; is the disk full?") from error
+
+
+def _copy(plain: Path, temporary: Path, scratch: Path, threads: int, resampling: str) -> None:
+    import rasterio
+    import rasterio.shutil
+
+    with rasterio.Env(GDAL_CACHEMAX=CACHE_BYTES, CPL_TMPDIR=str(scratch)):
+        rasterio.shutil.copy(
+            plain, temporary, driver="COG", COMPRESS="DEFLATE", LEVEL=LEVEL, BLOCKSIZE=BLOCK, RESAMPLING=resampling,
+            NUM_THREADS=threads, BIGTIFF="IF_SAFER", STATISTICS="NO",
+        )  # fmt: skip
 
 
 def check_room(path: Path, wanted: int) -> None:

@@ -64,6 +64,8 @@ def make_map(order: MapOrder, settings: MapSettings, tell: Tell, roads: Roads | 
         open_work(folder, identity(prepared.job, prepared.digest), go_on)
         write_text(folder / "recipe.toml", settings.to_toml())
         write_json(folder / "env.json", environment())
+        if prepared.clouds is not None and not order.join:
+            prepared.clouds.draw(tell)
         return _Run(order, settings, prepared, folder, tell, roads, began, first).go()
 
 
@@ -140,6 +142,8 @@ class _Run:
         crew = Crew(workers, threads or 1, chosen, self.first, self.settings.ray_address, self.settings.ray_gpus)
         if batches:
             executor(self.settings.executor)(self.job, batches, crew, on_done, self.tell)
+        if self.first is not None:
+            self.first.close()
         self.mark("tiles")
 
     def _join(self) -> MapResult:

@@ -70,7 +70,8 @@ def _take(open_files: contextlib.ExitStack, path: Path, kind: int) -> bool:
 def identity(job: Job, digest: str) -> dict[str, Any]:
     """What must be equal for two runs to share tiles: files by name, size and time; grid; windows; network."""
     files = [file.path for file in job.scene.files]
-    files += [] if job.second is None else [file.path for file in job.second.files]
+    drawn = [] if job.second is None else [file.path for file in job.second.files]
+    files += job.clouds or drawn  # what is drawn from clouds is there only once a map is begun
     files += [] if job.points is None else [job.points]
     listed = []
     for path in files:
@@ -116,7 +117,7 @@ def open_work(folder: Path, plan: dict[str, Any], resume: bool) -> Path:
 def finished_tiles(job: Job, alone: bool) -> set[int]:
     """The tiles whose files are there and whole; `alone`: parts that a killed run left are cleared away."""
     if alone:
-        for part in (*job.folder.glob("*/.*.part.tile"), *job.folder.parent.glob(".*.part.*")):
+        for part in (*job.folder.glob("*/.*.part.tile"), *job.folder.parent.glob(".*.part*")):
             part.unlink(missing_ok=True)
     return {tile for tile in range(len(job.plan)) if is_whole(job.tile_path(tile))}
 

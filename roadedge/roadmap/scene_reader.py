@@ -80,12 +80,13 @@ class SceneReader:
         """A box of the grid that lies within a file's."""
         import rasterio
 
+        failures: tuple[type[Exception], ...] = (*gdal_errors(), OSError)
         try:
             with rasterio.Env(GDAL_CACHEMAX=CACHE_BYTES):
                 if file.square is not None and file.crs == self.scene.grid.crs:
                     return self._means(file, file.square, y0, x0, y1, x1)
                 return self._plain(file, y0, x0, y1, x1)
-        except (*gdal_errors(), OSError) as error:
+        except failures as error:
             raise SourceError(
                 f"{file.path} can no longer be read ({error}); is it whole, and its disk there?"
             ) from error

@@ -45,10 +45,14 @@ class Worker:
     """Computes tiles. Not for use by several threads at once."""
 
     def __init__(self, job: Job, sources: Sources | None = None, runner: Runner | None = None) -> None:
-        """Open what is not given; raises as `Sources` and `open_runner` do."""
+        """Open what is not given; raises as `Sources` and `open_runner` do.
+
+        What is given is closed by who gave it, and a network by the thread that opened it: OpenVINO gives that thread a
+        stack for signals, and takes it back from whatever thread closes it; the next signal would end the process.
+        """
         self.job = job
         self._sources = sources or Sources(job)
-        self._owns = sources is None
+        self._owns, self._owns_runner = sources is None, runner is None
         try:
             self._runner = runner or job.network.open(job.plan.window)
         except BaseException:
@@ -87,8 +91,8 @@ class Worker:
         return done
 
     def close(self) -> None:
-        """Give the network back, and the files where they are its own."""
-        if getattr(self, "_runner", None) is not None:
+        """Give network and files back, where they are its own."""
+        if self._owns_runner and getattr(self, "_runner", None) is not None:
             self._runner.close()
         if self._owns:
             self._sources.close()
