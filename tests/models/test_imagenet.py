@@ -16,7 +16,7 @@ from roadedge.spec import ModelSpec
 from tests.models import foreign_names as names
 
 BOTH, IMAGE = ("image", "trajectory"), ("image",)
-RESNETS = ("dlinknet34", "dlinknet34-late", "linknet34-1d", "resunet34", "cmmpnet", "deepdualmapper", "cmipnet")
+RESNETS = ("dlinknet34", "linknet34-1d", "resunet34", "deepdualmapper", "cmipnet")
 FILES = [
     *((name, BOTH, names.torchvision_resnet34()) for name in RESNETS),
     ("dlinknet34", ("trajectory",), names.torchvision_resnet34()),
@@ -24,10 +24,9 @@ FILES = [
     ("cu-dgcn-tiny", IMAGE, names.convnext("tiny")),
     ("cu-dgcn-small", IMAGE, names.convnext("small", timm=True)),
     ("cu-dgcn", IMAGE, names.convnext("base")),
-    ("cu-dgcn-large", IMAGE, names.convnext("large", timm=True)),
-    ("cu-dgcn-xlarge", IMAGE, names.convnext("xlarge")),
-    *((f"segnext-{size}", IMAGE, names.mscan(size, newer=size == "s")) for size in "tsb"),
-    *((f"d-segnext-{size}", IMAGE, names.mscan(size, dilated=True)) for size in "tsb"),
+    ("cu-dgcn-xlarge", IMAGE, names.convnext("xlarge", timm=True)),
+    *((f"segnext-{size}", IMAGE, names.mscan(size, newer=size == "s")) for size in "sb"),
+    *((f"d-segnext-{size}", IMAGE, names.mscan(size, dilated=True)) for size in "sb"),
 ]
 
 

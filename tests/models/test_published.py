@@ -30,8 +30,8 @@ FULL = [
     ("cmipnet", BOTH, names.cmipnet()),
     ("cmipnet-hrnet18", BOTH, names.cmip_hrnet()),
     ("cmmpnet", BOTH, names.cmmpnet()),
-    *((f"d-segnext-{size}", IMAGE, names.segnext(size)) for size in "tsb"),
-    *((f"segnext-{size}", IMAGE, names.segnext(size, dilated=False)) for size in "tsb"),
+    *((f"d-segnext-{size}", IMAGE, names.segnext(size)) for size in "sb"),
+    *((f"segnext-{size}", IMAGE, names.segnext(size, dilated=False)) for size in "ts"),
 ]
 SMALL = [
     ("cmipnet-slim", BOTH, names.cmipnet(0.25)),
