@@ -51,6 +51,23 @@ class Journal:
         self._file.flush()
 
 
+def finished(output: Path, identity: dict[str, Any]) -> dict[str, Any] | None:
+    """The manifest of a data set that stands at its place already; None where there is none.
+
+    Raises:
+        UsageError: it is of other inputs or settings.
+    """
+    path = output / "manifest.json"
+    if not path.is_file():
+        return None
+    try:
+        manifest: dict[str, Any] = json.loads(path.read_text("utf-8"))
+    except ValueError as error:
+        raise UsageError(f"{path} is no manifest that can be read ({error}); pass --overwrite to begin anew") from error
+    _check_same({name: manifest.get(name) for name in identity}, json.loads(json.dumps(identity)), output)
+    return manifest
+
+
 @contextlib.contextmanager
 def work_folder(output: Path, resume: bool, overwrite: bool) -> Iterator[Path]:
     """Yield the hidden folder beside `output` in which it is made; it is renamed when the block ends well.
@@ -150,7 +167,7 @@ def _check_same(before: dict[str, Any], now: dict[str, Any], folder: Path) -> No
     if changed:
         name = sorted(changed)[0]
         raise UsageError(
-            f"the unfinished run in {folder} had {name} = {before.get(name)!r}, this one has {now.get(name)!r}; resume "
+            f"the run in {folder} had {name} = {before.get(name)!r}, this one has {now.get(name)!r}; resume "
             "with the same inputs and settings, or pass --overwrite"
         )
 

@@ -19,7 +19,7 @@ from roadedge.atomic import write_json, write_text
 from roadedge.environment import environment
 from roadedge.errors import DataError
 from roadedge.imagery import write_jpeg, write_png
-from roadedge.roadmap.dataset.journal import Journal, digest_of, work_folder
+from roadedge.roadmap.dataset.journal import Journal, digest_of, finished, work_folder
 from roadedge.roadmap.dataset.options import PrepareOptions, PrepareOrder
 from roadedge.roadmap.dataset.shapes import IGNORED, ROAD, Shapes, read_areas, read_roads
 from roadedge.roadmap.dataset.tile_lidar import TileLidar
@@ -47,7 +47,6 @@ class _Work:
     """All that a tile is made of."""
 
     folder: Path
-    order: PrepareOrder
     options: PrepareOptions
     grid: MapGrid
     reader: SceneReader
@@ -60,7 +59,7 @@ class _Work:
     @property
     def second(self) -> list[str]:
         """The folders of the second modality."""
-        return ["trajectory"] if self.points is not None else [name for name, _ in self.order.lidar]
+        return ["trajectory"] if self.points is not None else [] if self.lidar is None else self.lidar.names
 
 
 def prepare(
@@ -101,12 +100,17 @@ def prepare(
         say(note)
     inputs = _inputs(order)
     identity = {"schema_version": SCHEMA_VERSION, "inputs": inputs, **dataclasses.asdict(options)}
+    if resume and (manifest := finished(order.output, identity)) is not None:
+        say(f"{order.output} is finished already")
+        return PrepareResult(order.output.resolve(), manifest)
     with work_folder(order.output, resume, overwrite) as folder, contextlib.ExitStack() as opened:
         store = None if order.points is None else opened.enter_context(PointStore.open(order.points))
         points = None if store is None else TilePoints(store, grid)
         reader = opened.enter_context(SceneReader(scene))
-        lidar = opened.enter_context(TileLidar(order.lidar, grid, options.crs)) if order.lidar else None
-        work = _Work(folder, order, options, grid, reader, roads, areas, ignore, points, lidar)
+        lidar: TileLidar | None = None
+        if order.lidar:
+            lidar = opened.enter_context(TileLidar(order.lidar, grid, options.crs, folder / ".lidar", tell))
+        work = _Work(folder, options, grid, reader, roads, areas, ignore, points, lidar)
         journal = Journal(folder, identity, resume)
         try:
             _make_tiles(work, layout, journal, tell)
@@ -245,6 +249,7 @@ def _manifest(
         "roads": work.roads.facts if work.roads is not None else None,
         "areas": work.areas.facts if work.areas is not None else None,
         "ignore": work.ignore.facts if work.ignore is not None else None,
+        "lidar": work.lidar.facts if work.lidar is not None else None,
         "made_with": environment(),
         "files": {name: digest for record in kept for name, digest in record["files"].items()},
     }
@@ -256,5 +261,6 @@ def _inputs(order: PrepareOrder) -> dict[str, Any]:
     found: dict[str, Any] = {"scene": {path.name: digest_of(path) for path in files_of(order.scene)}}
     found |= {name: {path.name: digest_of(path)} for name, path in named.items() if path is not None}
     if order.lidar:
-        found["lidar"] = {f"{name}/{path.name}": digest_of(path) for name, path in order.lidar}
+        inner = {path: sorted(path.glob("*.la[sz]")) if path.is_dir() else [path] for _, path in order.lidar}
+        found["lidar"] = {f"{name}/{one.name}": digest_of(one) for name, path in order.lidar for one in inner[path]}
     return found

@@ -42,7 +42,8 @@ def prepared(folder: Path, order: dict[str, Any] | None = None, **options: Any) 
     if not (folder / "roads.gpkg").exists():
         write_vectors(folder / "roads.gpkg", [road_at(100)], width=["10"])
     given = {"scene": scene, "roads": folder / "roads.gpkg", "output": folder / "set"} | (order or {})
-    return prepare(PrepareOrder(**given), PrepareOptions(**{"size": 64, "width_attribute": "width"} | options))
+    settings: dict[str, Any] = {"size": 64, "width_attribute": "width"} | options
+    return prepare(PrepareOrder(**given), PrepareOptions(**settings))
 
 
 def whole_mask(folder: Path, rows: int = 4, columns: int = 5, size: int = 64) -> np.ndarray[Any, Any]:
@@ -100,10 +101,10 @@ def test_points_lie_on_their_tiles_in_pixels(tmp_path: Path) -> None:
         store = write_points_on(tmp_path / f"{name}.parquet", pixels, crs=crs)
         order = {"points": store, "output": tmp_path / name}
         result = prepared(tmp_path, order, points_format="parquet" if crs == UTM else "csv.gz")
-        found = {item.id: item.sample.second for item in FolderDataset(result.folder)}
+        found: dict[str, Any] = {item.id: item.sample.second for item in FolderDataset(result.folder)}
         np.testing.assert_allclose(found["r0001_c0000"], [[10.25, 36.5, 0.0]], atol=0.02)
         np.testing.assert_allclose(found["r0001_c0001"], [[6.0, 36.0, 1.0], [0.5, 0.25, 4.0]], atol=0.02)
-        assert (result.manifest["points"], len(found["r0000_c0000"])) == (4, 0)  # type: ignore[arg-type]
+        assert (result.manifest["points"], len(found["r0000_c0000"])) == (4, 0)
 
 
 def test_rasters_of_lidar_lie_beside_their_tiles(tmp_path: Path) -> None:
@@ -120,7 +121,7 @@ def test_rasters_of_lidar_lie_beside_their_tiles(tmp_path: Path) -> None:
     far = write_scene(tmp_path / "far.tif", crs="EPSG:32633", bands=1)
     with pytest.raises(DataError, match="no place in common"):
         prepared(tmp_path, {"lidar": parse_lidar([str(far)]), "output": tmp_path / "other"})
-    for bad, match in (("a.laz", "point cloud"), ("a/b=c.tif", "letters and digits")):
+    for bad, match in (("height=a.laz", "point cloud"), ("a/b=c.tif", "letters and digits")):
         with pytest.raises(UsageError, match=match):
             parse_lidar([bad])
     with pytest.raises(UsageError, match="not both"):
@@ -279,7 +280,12 @@ def test_a_run_that_was_stopped_goes_on_and_ends_the_same(tmp_path: Path, monkey
     with pytest.raises(KeyboardInterrupt, match="7 of 20 tiles are done"):
         prepared(tmp_path, block_m=64.0)
     assert not (tmp_path / "set").exists()
-    monkeypatch.setattr(module, "_make_tile", lambda work, tile: (made.append(tile.id), make(work, tile))[1])
+
+    def counts(work: Any, tile: Any) -> dict[str, Any]:
+        made.append(tile.id)
+        return make(work, tile)
+
+    monkeypatch.setattr(module, "_make_tile", counts)
     with pytest.raises(UsageError, match="--resume"):
         prepared(tmp_path, block_m=64.0)
     order = PrepareOrder(tmp_path / "scene.tif", tmp_path / "roads.gpkg", tmp_path / "set")
@@ -292,6 +298,10 @@ def test_a_run_that_was_stopped_goes_on_and_ends_the_same(tmp_path: Path, monkey
     assert len(made) == 7 + 14
     assert result.manifest["files"] == whole.manifest["files"]
     assert (tmp_path / "set" / "split.csv").read_bytes() == (tmp_path / "whole" / "split.csv").read_bytes()
+    assert prepare(order, options, resume=True).manifest == result.manifest  # finished: nothing is made again
+    assert len(made) == 7 + 14
+    with pytest.raises(UsageError, match=r"had width_m = 8\.0"):
+        prepare(order, PrepareOptions(size=64, width_attribute="width", block_m=64.0, width_m=5.0), resume=True)
     assert sorted(p.name for p in (tmp_path / "set").iterdir()) == [
         "image", "manifest.json", "mask", "overview.jpg", "split.csv",
     ]  # fmt: skip
