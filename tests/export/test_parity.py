@@ -105,6 +105,12 @@ class TestUntrainedWeights:
         with pytest.raises(ExportError, match=r"by 1 in the logits, 0\.16 is allowed"):
             fresh.check(Tolerance(0.02, 0))
 
+    def test_they_may_have_a_share_of_their_own_that_trained_ones_have_not(self) -> None:
+        trained, fresh = (compare(Fake(), Fake(0.5), SPEC, ramp(), untrained=one) for one in (False, True))
+        fresh.check(Tolerance(0.02, 0, untrained=0.1))  # 0.5 of a spread of 8
+        with pytest.raises(ExportError, match=r"0\.08 is allowed"):
+            trained.check(Tolerance(0.02, 0, untrained=0.1))
+
     def test_of_a_blank_frame_there_is_no_spread_to_judge_by(self) -> None:
         table = compare(Fake(), Fake(1e-4), SPEC, blanks((32, 32)), untrained=True)
         assert table.spread == 0
