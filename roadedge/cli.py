@@ -116,14 +116,14 @@ def train(
         print(session.toml(), end="")
         return
     tell = (lambda text: None) if quiet else say
-    result = session.run(threads=threads, report=tell, progress=not quiet, device=device)
-    if session.follows:  # under torchrun the first process says what came of it
-        return
     if qat:
-        from roadedge.calibration.session import after_training
+        from roadedge.calibration.session import train_and_quantize
 
-        quantized = after_training(session, result, threads, tell, progress=not quiet)
+        result, quantized = train_and_quantize(session, threads, tell, not quiet, device)
         _show_quantized(quantized, as_json, {"float": result})
+        return
+    result = session.run(threads, tell, not quiet, device)
+    if session.follows:  # under torchrun the first process says what came of it
         return
     if as_json:
         print_json(result)
@@ -171,6 +171,7 @@ def quantize(
     seed: Annotated[int, typer.Option(help="Of the list, the corruptions and the bootstrap.")] = 0,
     gate: Annotated[bool, typer.Option("--gate/--no-gate", help="Judge the result on the validation split.")] = True,
     min_iou_ratio: Annotated[float, typer.Option(help="Share of FP32's G_IoU that must be kept.")] = 0.99,
+    device: Annotated[str, typer.Option(help="Of fine-tuning: auto, cpu or cuda.")] = "auto",
     threads: Annotated[int | None, typer.Option(help="Threads; default all.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Continue the fine-tuning in -o, or the newest.")] = False,
     output: Annotated[Path | None, typer.Option("-o", "--output", help="Default runs/quantize/NAME.")] = None,
@@ -188,7 +189,7 @@ def quantize(
     options = QuantizeOptions(
         model, tuple(data or []), mode, method, calib, samples, cache, kept, sensitivity,
         steps, epochs, lr, learned or None, recipe, parse_size(size), seed, gate, min_iou_ratio, threads,
-        output, overwrite, resume,
+        output, overwrite, resume, device,
     )  # fmt: skip
     _show_quantized(run(options, (lambda text: None) if quiet else say, not quiet), as_json)
 
@@ -853,7 +854,10 @@ def demo(
 def _show_quantized(result: QuantizeResult, as_json: bool, more: dict[str, Any] | None = None) -> None:
     """Print what quantizing gave, and leave with the exit code of the gate."""
     from roadedge.evaluation.gate_report import print_gate
+    from roadedge.training.launch import is_follower
 
+    if is_follower():  # under torchrun the first process says what came of it
+        return
     if as_json:
         print_json({**(more or {}), **result.to_dict()})
     elif result.gate is not None:

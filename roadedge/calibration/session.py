@@ -9,7 +9,7 @@ import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from roadedge.atomic import write_json
 from roadedge.calibration.ranges import parse_method
@@ -18,11 +18,13 @@ from roadedge.errors import DataError, ExportError, MissingExtraError, UnknownNa
 from roadedge.resources import recipe_path
 from roadedge.run_folder import newest_run, open_run_folder
 from roadedge.spec import read_sidecar, sha256_of
+from roadedge.training.launch import launched
 
 if TYPE_CHECKING:
     from roadedge.calibration.ptq import PtqResult
     from roadedge.calibration.samples import CalibrationList
     from roadedge.evaluation.gate import GateResult
+    from roadedge.training.processes import Processes
     from roadedge.training.recipe import Recipe
     from roadedge.training.session import Session
 
@@ -32,6 +34,7 @@ METHOD = "percentile"
 CITY = "city"
 WINDOWS = 32  # of the built-in city, for the gate
 Report = Callable[[str], None]
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +67,7 @@ class QuantizeOptions:
     output: Path | None = None
     overwrite: bool = False
     resume: bool = False
+    device: str = "auto"  # of fine-tuning
 
     def __post_init__(self) -> None:
         if self.mode not in MODES:
@@ -152,38 +156,83 @@ def quantize(options: QuantizeOptions, report: Report, progress: bool = False) -
     Returns:
         The files. That the gate rejected one is said by `check()`, after all was written.
 
+    Where torchrun started several processes, they fine-tune together, and the first one does all else.
+
     Raises:
         RoadEdgeError: bad options, model, data or output; see the stages.
     """
+    if options.mode != "qat":
+        if launched() > 1:
+            raise UsageError("only fine-tuning is the work of several processes; start --mode ptq without torchrun")
+        return _opened(options, report, progress, None)
+    try:
+        from roadedge.training.processes import joined, one_voice
+    except ImportError as error:
+        raise MissingExtraError("torch", "train", "fine-tuning") from error
+    with joined(options.device) as group, one_voice(group):
+        tell = report if group.first else lambda text: None
+        return _opened(options, tell, progress and group.first, group)
+
+
+def _opened(options: QuantizeOptions, report: Report, progress: bool, group: Processes | None) -> QuantizeResult:
+    """Open the run folder and quantize into it."""
     path = _found(options)
     if options.mode == "qat" and path.suffix != ".pt":
         raise UsageError(f"fine-tuning needs a checkpoint (.pt), got {path}; quantize it with --mode ptq")
     missing = [one for one in options.data if one != CITY and not Path(one).expanduser().is_dir()]
     if missing:
         raise DataError(f"there is no data set folder {missing[0]}")
-    folder, fresh = _folder(options, path)
+    folder, fresh = _by_first(group, lambda: _folder(options, path))
     if options.resume and not options.data:  # ranges and verdict are of what is fine-tuned on, as they were to be
         options = dataclasses.replace(options, data=tuple(_stored_data(folder)))
     try:
-        return _quantize(options, path, folder, report, progress)
+        return _quantize(options, path, folder, report, progress, group)
     except BaseException:
-        if fresh and not list(folder.rglob("state.pt")):  # nothing that could be gone on with
+        if (
+            fresh and (group is None or group.first) and not list(folder.rglob("state.pt"))
+        ):  # nothing that could be gone on with
             shutil.rmtree(folder, ignore_errors=True)
         raise
 
 
-def after_training(
-    session: Session, trained: dict[str, Any], threads: int | None, report: Report, progress: bool
+def train_and_quantize(
+    session: Session, threads: int | None, report: Report, progress: bool, device: str = "auto"
+) -> tuple[dict[str, Any], QuantizeResult]:
+    """What `roadedge train --qat` does: train, and fine-tune what was trained in the folder `int8` of its run."""
+    try:
+        from roadedge.training.processes import joined
+    except ImportError as error:
+        raise MissingExtraError("torch", "train", "training") from error
+    with joined(device):  # one group for both halves
+        trained = session.run(threads, report, progress, device)
+        data = tuple(str(folder) for folder in session.folders)
+        output = Path(trained["folder"]) / "int8"
+        options = QuantizeOptions(
+            trained["best"], data, "qat", threads=threads, output=output, overwrite=True, device=device
+        )
+        return trained, quantize(options, report, progress)
+
+
+def _by_first(group: Processes | None, work: Callable[[], T]) -> T:
+    """What `work` gives on the first process, which alone does it, or here where there is no group."""
+    return work() if group is None else group.from_first(work)
+
+
+def _quantize(
+    options: QuantizeOptions, path: Path, folder: Path, report: Report, progress: bool, group: Processes | None
 ) -> QuantizeResult:
-    """The second half of `roadedge train --qat`: fine-tune what was trained, in the folder `int8` of its run."""
-    data = tuple(str(folder) for folder in session.folders)
-    options = QuantizeOptions(
-        trained["best"], data, "qat", threads=threads, output=Path(trained["folder"]) / "int8", overwrite=True
-    )
-    return quantize(options, report, progress)
+    files, notes, kept = _by_first(group, lambda: _without_tuning(options, path, folder, report, progress))
+    checkpoint = None
+    if group is not None:
+        checkpoint = _fine_tuned(options, path, kept, folder, report, progress, group)
+    facts = (kept, notes)
+    return _by_first(group, lambda: _judged(options, files, checkpoint, folder, facts, report, progress))
 
 
-def _quantize(options: QuantizeOptions, path: Path, folder: Path, report: Report, progress: bool) -> QuantizeResult:
+def _without_tuning(
+    options: QuantizeOptions, path: Path, folder: Path, report: Report, progress: bool
+) -> tuple[dict[str, Path], tuple[str, ...], tuple[str, ...]]:
+    """Float graphs and those of post-training quantization; notes on these, and what stayed float."""
     files = _float_files(options, path, folder, report)
     samples = _samples(options, files["FP32"], folder)
     counts = ", ".join(f"{count} {name}" for name, count in samples.conditions.items() if count)
@@ -195,12 +244,23 @@ def _quantize(options: QuantizeOptions, path: Path, folder: Path, report: Report
         if options.automatic and kept:
             done = _post_training(options, files["FP32"], samples, kept, folder, done.cache, progress)
     files |= {"INT8-PTQ": done.files["int8"], "INT8-PTQ+FP16": done.files["int8-fp16"]}
-    checkpoint = None
-    if options.mode == "qat":
-        checkpoint = _fine_tuned(options, path, kept, folder, report, progress)
+    return files, done.notes, kept
+
+
+def _judged(
+    options: QuantizeOptions,
+    files: dict[str, Path],
+    checkpoint: Path | None,
+    folder: Path,
+    facts: tuple[tuple[str, ...], tuple[str, ...]],
+    report: Report,
+    progress: bool,
+) -> QuantizeResult:
+    """Export what was fine-tuned, judge all graphs and write what came of it; `facts`: what stayed float, notes."""
+    if checkpoint is not None:
         files |= _exported(options, checkpoint, folder, report)
     gate = _gate(options, files, folder, report, progress) if options.gate else None
-    result = QuantizeResult(folder, files, checkpoint, gate, kept, done.notes)
+    result = QuantizeResult(folder, files, checkpoint, gate, *facts)
     write_json(folder / "metrics.json", {"schema_version": 1, **result.to_dict(), "environment": environment()})
     return result
 
@@ -329,23 +389,27 @@ def _ranked(
 
 
 def _fine_tuned(
-    options: QuantizeOptions, path: Path, kept: tuple[str, ...], folder: Path, report: Report, progress: bool
+    options: QuantizeOptions,
+    path: Path,
+    kept: tuple[str, ...],
+    folder: Path,
+    report: Report,
+    progress: bool,
+    group: Processes,
 ) -> Path:
-    """Fine-tune and write `NAME.int8.pt`."""
-    try:
-        from roadedge.models.checkpoint import load_network, save_network
-        from roadedge.training.loop import train
-        from roadedge.training.session import Bar
-    except ImportError as error:
-        raise MissingExtraError("torch", "train", "fine-tuning") from error
-    recipe, data = _recipe(options, path, kept, folder)
-    run = folder / "qat"
+    """Fine-tune, all processes together, and write `NAME.int8.pt`."""
+    from roadedge.models.checkpoint import load_network, save_network
+    from roadedge.training.loop import train
+    from roadedge.training.session import Bar
+
+    recipe, data = group.from_first(lambda: _recipe(options, path, kept, folder))
     report(f"fine-tuning for {recipe.steps} steps at {recipe.lr:g}")
     with Bar(recipe.steps, progress) as bar:
-        result = train(recipe, data, run, path, options.resume, options.threads, report, bar.step)
-    network, provenance = load_network(result.best)
+        result = train(
+            recipe, data, folder / "qat", path, options.resume, options.threads, report, bar.step, options.device
+        )
     target = folder / f"{_name(path)}.int8.pt"
-    save_network(target, network, provenance)
+    group.from_first(lambda: save_network(target, *load_network(result.best)))
     return target
 
 

@@ -20,6 +20,11 @@ def launched() -> int:
     return int(count)
 
 
+def restarted() -> bool:
+    """Whether torchrun starts the same command anew after a process failed (`--max-restarts`)."""
+    return os.environ.get("TORCHELASTIC_RESTART_COUNT", "0") not in ("", "0")
+
+
 def is_follower() -> bool:
     """Whether this is a process of torchrun's that leaves writing and speaking to rank 0."""
     return launched() > 1 and os.environ["RANK"] != "0"

@@ -98,12 +98,13 @@ def _train(
     for pool in (*pools, validation):
         pool.cache_bytes //= group.local_count
     precision = effective_precision(recipe.precision, group.device)
-    group.check_same(given(recipe, pools, validation, precision, group))
+    group.check_same(given(recipe, pools, validation, precision, resume, group))
     run = group.agreed(lambda: new_run(recipe, folders, pools, output, init, resume, group.device))
     start_run(run, folders, output, None if recipe.qat.on else init, resume, report, group)
     for line in greeting(run, pools, validation, precision, group):
         report(line)
-    wanted = () if recipe.qat.on else labels_wanted(run.network, recipe)  # what is quantized has its logits alone
+    # What is quantized has its logits alone.
+    wanted = () if recipe.qat.on else group.agreed(lambda: labels_wanted(run.network, recipe))
     trainer = Trainer(run, precision, group)
     log = Log(output, run.step) if group.first else None
     clock = Clock(run)

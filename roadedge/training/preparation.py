@@ -96,7 +96,9 @@ def density_per_mpx(sample: Sample, gsd_m: float) -> float | None:
     return len(sample.second) / grid_pixels * 1e6
 
 
-def given(recipe: Recipe, pools: list[Pool], validation: Pool, precision: str, group: Processes) -> dict[str, Any]:
+def given(
+    recipe: Recipe, pools: list[Pool], validation: Pool, precision: str, resume: bool, group: Processes
+) -> dict[str, Any]:
     """What must be the same on all processes, by its name in a sentence."""
     return {
         "roadedge": roadedge.__version__,
@@ -104,6 +106,7 @@ def given(recipe: Recipe, pools: list[Pool], validation: Pool, precision: str, g
         "data": {pool.name: len(pool) for pool in (*pools, validation)},
         "precision": precision,
         "device": group.device.type,
+        "resume": resume,
         **{f"{name} (recipe)": value for name, value in dataclasses.asdict(recipe).items()},
     }
 

@@ -25,7 +25,7 @@ from roadedge.models import MODELS
 from roadedge.resources import recipe_path
 from roadedge.run_folder import newest_run, open_run_folder
 from roadedge.spec import ModelSpec
-from roadedge.training.launch import is_follower
+from roadedge.training.launch import is_follower, restarted
 from roadedge.training.recipe import Recipe, override, read_recipe, to_toml
 
 if TYPE_CHECKING:
@@ -72,6 +72,10 @@ class Session:
         Raises:
             UsageError, RecipeError, DataError: options that do not go together, a bad recipe, a missing folder.
         """
+        if restarted() and output is not None:  # what is in it, this very command wrote before a process failed
+            if (output / "state.pt").exists() or _has_folds(output):
+                return cls._resumed([], None, output, False, {})
+            overwrite = True
         if resume:
             return cls._resumed(data, recipe, output, overwrite or init is not None, changes)
         chosen = read_recipe(recipe_path(recipe)) if recipe else Recipe()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 import warnings
 from contextlib import AbstractContextManager, nullcontext
@@ -22,6 +23,7 @@ from roadedge.training.qat import distance
 from roadedge.training.recipe import Recipe
 from roadedge.training.run import Run
 from roadedge.training.shared_norms import share_norms
+from roadedge.training.tasks import has_untrained
 
 
 class Objective(nn.Module):
@@ -44,7 +46,7 @@ class Objective(nn.Module):
         """
         with self._precision():
             outputs = self.network(feeds)
-        loss = total_loss(outputs, target, labels, self.recipe, self.group.total) + self.network.penalty()
+        loss: Tensor = total_loss(outputs, target, labels, self.recipe, self.group.total) + self.network.penalty()
         (teacher,) = self.beside
         if teacher is not None:
             with self._precision(), torch.no_grad():
@@ -60,11 +62,12 @@ class Trainer:
     """Makes a run's updates, in a group of processes or alone."""
 
     def __init__(self, run: Run, precision: str, group: Processes) -> None:
+        untrained = group.count > 1 and has_untrained(run.network, run.recipe)
         share_norms(run.network, group)
         self.run, self.group = run, group
         self.objective: nn.Module = Objective(run, precision, group)
         if group.count > 1:
-            self.objective = _parallel(self.objective, group)
+            self.objective = _parallel(self.objective, untrained, group)
 
     def step(self, batch: Batch, step: int, output: Path) -> tuple[float, float]:
         """One update by the samples of this process; returns the loss and the norm of its gradient, over all of them.
@@ -132,13 +135,14 @@ class Trainer:
         )
 
 
-def _parallel(objective: nn.Module, group: Processes) -> DistributedDataParallel:
-    # Both warnings are of speed. A network may have parts that its recipe does not train, and which is seen by walking
-    # its graph once a step; and weights of 1 x 1 lie channels-last and not at once.
-    warnings.filterwarnings("ignore", "find_unused_parameters=True was specified")
+def _parallel(objective: nn.Module, untrained: bool, group: Processes) -> DistributedDataParallel:
+    """All processes start from the same buffers and compute the same, so none are sent at each step."""
+    # Of speed alone, and of every network: weights of 1 x 1 lie channels-last and not at once.
     warnings.filterwarnings("ignore", "Grad strides do not match bucket view strides")
-    devices = [group.device] if group.device.type == "cuda" else None
-    return DistributedDataParallel(objective, devices, broadcast_buffers=False, find_unused_parameters=True)
+    known = inspect.signature(DistributedDataParallel.__init__).parameters
+    buffers = "forward_sync_buffers" if "forward_sync_buffers" in known else "broadcast_buffers"  # before torch 2.13
+    options: dict[str, Any] = {buffers: False, "find_unused_parameters": untrained}
+    return DistributedDataParallel(objective, [group.device] if group.device.type == "cuda" else None, **options)
 
 
 def seed_of(*numbers: int) -> int:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import copy
 
 import torch
+from torch import Tensor
 
 from roadedge.data.road_labels import LABELS, Wanted
 from roadedge.errors import SpecMismatchError
@@ -30,14 +31,8 @@ def labels_wanted(network: RoadNet, recipe: Recipe) -> Wanted:
     Raises:
         SpecMismatchError: an output whose size does not divide that of the crop.
     """
-    probe = copy.deepcopy(network).to("meta").train()
-    sides = (2, recipe.crop, recipe.crop)
-    feeds = {
-        name: torch.zeros(*sides, 3 if name == "image" else 1, dtype=torch.uint8, device="meta")
-        for name in network.spec.inputs
-    }
     with torch.no_grad():
-        outputs = probe(feeds)
+        _, outputs = _followed(network, recipe)
     found = set()
     for name, output in outputs.items():
         task = task_of(name)
@@ -50,3 +45,24 @@ def labels_wanted(network: RoadNet, recipe: Recipe) -> Wanted:
                 )
             found.add((task, scale))
     return tuple(sorted(found))
+
+
+def has_untrained(network: RoadNet, recipe: Recipe) -> bool:
+    """Whether some weights are reached by no loss of the recipe."""
+    probe, outputs = _followed(network, recipe, "cpu" if recipe.qat.on else "meta")  # where fake quantization runs
+    tasks = {name: task_of(name) for name in outputs}
+    reached = [name for name, task in tasks.items() if name == "logits" or (task and recipe.loss.weight(task))]
+    loss = sum((outputs[name].float().sum() for name in reached), probe.penalty())
+    loss.backward()  # type: ignore[no-untyped-call]
+    return any(p.requires_grad and p.grad is None for p in probe.parameters())
+
+
+def _followed(network: RoadNet, recipe: Recipe, device: str = "meta") -> tuple[RoadNet, dict[str, Tensor]]:
+    """A copy of a network, on torch's meta device where nothing is computed, and what it gives for two crops."""
+    probe = copy.deepcopy(network).to(device).train()
+    sides = (2, recipe.crop, recipe.crop)
+    feeds = {
+        name: torch.zeros(*sides, 3 if name == "image" else 1, dtype=torch.uint8, device=device)
+        for name in network.spec.inputs
+    }
+    return probe, probe(feeds)

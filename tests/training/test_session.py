@@ -53,6 +53,23 @@ def test_resume_takes_no_other_settings(tmp_path: Path) -> None:
         plan([], output=tmp_path, resume=True)
 
 
+def test_a_command_that_torchrun_starts_anew_goes_on(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "run"
+    out.mkdir()
+    (out / "recipe.toml").write_text('name = "begun"\nsteps = 7\n')
+    (out / "data.json").write_text(json.dumps({"folders": [str(folder)]}))
+    assert not plan([folder], output=out, steps=7).overwrite
+    monkeypatch.setenv("TORCHELASTIC_RESTART_COUNT", "1")
+    begun_anew = plan([folder], output=out, steps=7)
+    assert (begun_anew.resume, begun_anew.overwrite) == (False, True)
+    (out / "state.pt").write_bytes(b"")
+    gone_on = plan([folder], output=out, steps=7, model="roadedge-n")
+    assert (gone_on.resume, gone_on.overwrite, gone_on.recipe.name) == (True, False, "begun")
+    assert gone_on.folders == (folder,)
+
+
 def test_train_and_resume_from_the_command_line(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
