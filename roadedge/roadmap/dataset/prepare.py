@@ -256,11 +256,18 @@ def _manifest(
 
 
 def _inputs(order: PrepareOrder) -> dict[str, Any]:
-    """Name and digest of each file that the data set is made of."""
+    """Name and digest of each file that the data set is made of; raises DataError where one cannot be read."""
     named = {"roads": order.roads, "areas": order.areas, "ignore": order.ignore, "points": order.points}
-    found: dict[str, Any] = {"scene": {path.name: digest_of(path) for path in files_of(order.scene)}}
-    found |= {name: {path.name: digest_of(path)} for name, path in named.items() if path is not None}
+    found: dict[str, Any] = {"scene": {path.name: _digest(path) for path in files_of(order.scene)}}
+    found |= {name: {path.name: _digest(path)} for name, path in named.items() if path is not None}
     if order.lidar:
         inner = {path: sorted(path.glob("*.la[sz]")) if path.is_dir() else [path] for _, path in order.lidar}
-        found["lidar"] = {f"{name}/{one.name}": digest_of(one) for name, path in order.lidar for one in inner[path]}
+        found["lidar"] = {f"{name}/{one.name}": _digest(one) for name, path in order.lidar for one in inner[path]}
     return found
+
+
+def _digest(path: Path) -> str:
+    try:
+        return digest_of(path)
+    except OSError as error:
+        raise DataError(f"cannot read {path}: {error.strerror or error}") from error

@@ -232,6 +232,14 @@ def test_roads_of_another_place_or_kind_are_refused(tmp_path: Path) -> None:
     assert [p.name for p in tmp_path.iterdir() if "set" in p.name] == []
 
 
+@pytest.mark.parametrize("what", ["scene", "roads", "areas", "ignore", "points", "lidar"])
+def test_an_input_that_is_not_there_is_named(tmp_path: Path, what: str) -> None:
+    absent = tmp_path / "absent.tif"
+    with pytest.raises(DataError, match=r"absent\.tif"):
+        prepared(tmp_path, {what: (("lidar_x", absent),) if what == "lidar" else absent})
+    assert not [path for path in tmp_path.iterdir() if "set" in path.name]
+
+
 def test_the_split_is_by_blocks_and_the_same_each_time(tmp_path: Path) -> None:
     first = prepared(tmp_path, block_m=64.0)
     with (first.folder / "split.csv").open() as file:
