@@ -148,9 +148,8 @@ def _carry_on(
     """The mask with a margin, into which the roads run that leave; where on the border they do; the margin's width."""
     rim = min(_RIM, (min(mask.shape) - 1) // 4)
     runs = [_crossings(side[rim], near[rim:]) for side, near in zip(_turned(mask), _turned(half), strict=True)]
-    for side_number, is_cut in enumerate(cut or ()):
-        if is_cut:
-            runs[side_number] = []
+    if cut is not None:
+        runs = _uncut(runs, cut, len(mask))
     _settle_corners(runs, mask.shape)
     longest = max((stop - start for side in runs for start, stop in side), default=0)
     # The thinning of the far end stays outside the picture. Strips all have the same, lest it tell where they end.
@@ -162,6 +161,23 @@ def _carry_on(
             side[:padding, start + padding : stop + padding] = True
             border[0, start:stop] = True
     return padded, leaves, padding
+
+
+def widest_exit(mask: NDArray[np.bool_], half_width: NDArray[np.float32]) -> int:
+    """Length in pixels of the longest cut by which a road leaves to the left or right; as wide a road is carried on."""
+    rim = min(_RIM, (min(mask.shape) - 1) // 4)
+    sides = list(zip(_turned(mask), _turned(half_width), strict=True))[2:]
+    runs = [run for side, near in sides for run in _crossings(side[rim], near[rim:])]
+    return max((stop - start for start, stop in runs), default=0)
+
+
+def _uncut(runs: list[list[tuple[int, int]]], cut: tuple[bool, bool], height: int) -> list[list[tuple[int, int]]]:
+    """Runs of a strip without those on the rows where it was cut, or at the sides up to there: they may be longer."""
+    above, below, *sides = runs
+    kept = [
+        [run for run in side if not (cut[0] and run[0] == 0) and not (cut[1] and run[1] == height)] for side in sides
+    ]
+    return [[] if cut[0] else above, [] if cut[1] else below, *kept]
 
 
 def _settle_corners(runs: list[list[tuple[int, int]]], size: tuple[int, ...]) -> None:

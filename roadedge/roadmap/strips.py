@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from roadedge.roadgraph.graph import RoadGraph
-from roadedge.roadgraph.skeleton import half_widths, looked_up, skeletonize
+from roadedge.roadgraph.skeleton import half_widths, looked_up, skeletonize, widest_exit
 from roadedge.roadgraph.trace import SkeletonPixels, TraceOptions, connect
 from roadedge.roadmap.clean_mask import Band, clean_bands, threads
 from roadedge.roadmap.scratch import Scratch
@@ -25,7 +25,8 @@ Read = Callable[[int, int], NDArray[np.uint8]]  # first row, row after the last 
 STRIP_CELLS = 6_000_000
 LEAST_ROWS, ROW_STEP = 256, 512
 MARGIN = 96  # rows read beyond a strip on either side, where no road asks for more
-PER_HALF_WIDTH = 4  # margin that a road of such a half width asks for
+PER_HALF_WIDTH = 8  # margin that a road of such a half width asks for
+PER_EXIT = 4  # and one that leaves to the left or right by a cut of such a length
 MOST_MARGIN, MARGIN_CELLS = 2048, 12_000_000  # of rows, and of cells so that memory stays in bounds
 _NEAR = 24
 
@@ -68,9 +69,10 @@ def trace_in_strips(
 ) -> Traced:
     """The road graph of a probability that is read strip by strip, in pixels of the whole, lengths in metres.
 
-    It is that of the picture traced in one strip, bit by bit, unless it is `too_wide`: that takes a road or square of
-    several hundred pixels' width. What `roadedge.roadgraph.trace` gives for the whole differs from it in how roads end
-    at the picture's own border only, by less than a pixel.
+    It is that of the picture traced in one strip, bit by bit. Two exceptions: what is `too_wide`, a road or square of
+    several hundred pixels' width; and where more than a few road widths of the left or right border of the whole are
+    road, lines near there may end otherwise. What `roadedge.roadgraph.trace` gives for the whole differs from it in how
+    roads end at the picture's own border only, by less than a pixel.
 
     Args:
         read: is called once for each strip, in several threads at once.
@@ -131,7 +133,7 @@ def thinned(probability: Scratch, road: Scratch, strip: Band, margin: int) -> Th
         mask = road.read(top, bottom) != 0
         half = half_widths(mask)
         widest = float(half.max(initial=0))
-        needed = math.ceil(PER_HALF_WIDTH * widest) + 16
+        needed = max(math.ceil(PER_HALF_WIDTH * widest), PER_EXIT * widest_exit(mask, half)) + 16
         enough = needed <= margin or (top == 0 and bottom == height)
         if enough or margin >= most:
             break

@@ -97,10 +97,10 @@ def test_wide_squares_ask_for_more_margin() -> None:
 
 
 @given(
-    st.integers(0, 2**32 - 1), st.integers(40, 140), st.integers(20, 90), st.sampled_from([1.0, 1.6, 2.5, 4.0]),
+    st.integers(0, 2**32 - 1), st.integers(260, 400), st.integers(100, 160), st.sampled_from([1.2, 1.6, 2.5, 4.0]),
     st.integers(17, 80),
 )  # fmt: skip
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=10, deadline=None, derandomize=True)
 def test_any_mask_gives_the_same_roads_in_strips_as_in_one(
     seed: int, height: int, width: int, sigma: float, rows: int
 ) -> None:
