@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from roadedge.errors import DataError, SpecMismatchError, UsageError
+from roadedge.metrics import road_network
 from roadedge.metrics.apls import AplsSettings, apls
 from roadedge.metrics.road_network import Places, open_network
 from roadedge.roadgraph import RoadGraph
@@ -108,6 +109,13 @@ def test_shifts_and_quarter_turns_change_nothing() -> None:
     for move in (lambda xy: np.asarray(xy) @ [[0.0, 1], [-1, 0]], lambda xy: np.asarray(xy) + np.array([4e5, 4.6e6])):
         assert apls(truth.moved(move, "local"), proposal.moved(move, "local")).apls == pytest.approx(want)
     assert 0 < want < 1
+
+
+def test_distances_that_are_found_in_blocks_are_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    truth, proposal = grid(), grid().kept(np.arange(5, 40))
+    want = apls(truth, proposal)
+    monkeypatch.setattr(road_network, "_CELLS", 1)  # one place after the other
+    assert apls(truth, proposal) == want
 
 
 def test_the_snap_distance_decides_about_a_shifted_proposal() -> None:
