@@ -20,6 +20,7 @@ from roadedge.calibration.insert import insert_qdq
 from roadedge.calibration.measure import measurable, scales_for
 from roadedge.calibration.observe import observe
 from roadedge.errors import SpecMismatchError, UnknownNameError
+from roadedge.export.lint import lint_graph
 from roadedge.export.onnx_view import convolution_precisions
 from roadedge.models import create_model
 from roadedge.models.blocks import RoadNet
@@ -142,6 +143,7 @@ class TestEveryNetwork:
         planes = {name: value.numpy() for name, value in feeds.items()}
         ranges = {name: one.largest for name, one in observe(model, measurable(model), [planes], 2, 1).items()}
         quantized = insert_qdq(model, placement, scales_for(model, placement, ranges))
+        assert [one.sentence() for one in lint_graph(quantized) if one.blocks] == []  # nothing that TensorRT refuses
         counts = convolution_precisions(quantized)
         assert counts["int8"] == len(placement.convolutions) > 3 * counts["fp32"] > 0
         before, after = logits(network, feeds), ran(quantized.SerializeToString(), feeds)
