@@ -22,6 +22,7 @@ TIERS = (
     {"predictor", "demo", "doctor"},
     {"cli_map"},
     {"cli"},
+    {"__main__"},
 )
 TIER_OF = {name: number for number, names in enumerate(TIERS) for name in names}
 HEAVY = ("torch", "onnx", "onnxruntime", "cv2", "openvino", "pyarrow", "numba", "matplotlib", "av", "rich", "typer")
