@@ -10,7 +10,7 @@ RUN := $(VENV)/bin/python
 INSTALL := $(RUN) -m pip install --disable-pip-version-check --quiet -c constraints.txt
 # TensorRT for RTX, which builds engines without a GPU, has wheels for x86-64 Linux only.
 RTX := $(if $(filter Linux-x86_64,$(shell uname -sm | tr ' ' -)),$(shell echo ,tensorrt-rtx))
-TEST_EXTRAS := train,export,openvino,points,video,geo,ros,graph,dev$(RTX)
+TEST_EXTRAS := train,export,openvino,points,video,geo,lidar,ros,graph,dev$(RTX)
 
 .PHONY: demo test check format gpu clean
 .DEFAULT_GOAL := demo

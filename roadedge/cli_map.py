@@ -93,7 +93,7 @@ def data_prepare(
     areas: Annotated[Path | None, typer.Option(help="Carriageways as polygons, beside --roads or alone.")] = None,
     ignore: Annotated[Path | None, typer.Option(help="Polygons of zones that are neither road nor not.")] = None,
     points: Annotated[Path | None, typer.Option(help="A store that `roadedge points ingest` made.")] = None,
-    lidar: Annotated[list[str] | None, typer.Option(help="NAME=FILE.tif, a raster of LiDAR; may be repeated.")] = None,
+    lidar: Annotated[list[str] | None, typer.Option(help="LAS, LAZ, or NAME=FILE.tif; may be repeated.")] = None,
     layer: Annotated[str | None, typer.Option(help="Layer of --roads, where it has several of lines.")] = None,
     width_attribute: Annotated[str | None, typer.Option(help="Attribute of --roads with widths in metres.")] = None,
     width: Annotated[float, typer.Option(help="Metres of roads whose width is not known.")] = 8.0,
@@ -166,7 +166,9 @@ def map_scene(
     scene: Annotated[Path, typer.Argument(help="A GeoTIFF, COG or VRT of any CRS and size, or a folder of them.")],
     output: Annotated[Path, typer.Option("-o", "--output", help="Folder of the map.")],
     points: Annotated[Path | None, typer.Option(help="A store that `roadedge points ingest` made.")] = None,
-    lidar: Annotated[Path | None, typer.Option(help="A raster of LiDAR, or a folder of them.")] = None,
+    lidar: Annotated[
+        list[Path] | None, typer.Option(help="LAS or LAZ files, repeated, or a folder of them; or a raster of LiDAR.")
+    ] = None,
     model: Annotated[
         str | None, typer.Option(help="A carried network or a file; default roadedge-s, in INT8 where OpenVINO is.")
     ] = None,
@@ -207,7 +209,7 @@ def map_scene(
         ray_address, ray_gpus, crs, strict, keep_tiles,
     )  # fmt: skip
     share = None if shard is None else Shard.parse(shard)
-    order = MapOrder(scene, output, points, lidar, resume, overwrite, share, join)
+    order = MapOrder(scene, output, points, tuple(lidar or ()), resume, overwrite, share, join)
     tell = (lambda line: None) if quiet else say
     try:
         result = make_map(order, settings, tell, road_maker(roads, threshold, tell))
@@ -276,9 +278,46 @@ def vectorize(
         say(f"Next: roadedge view {source}")
 
 
+def lidar_rasters(
+    files: Annotated[list[Path], typer.Argument(help="LAS or LAZ files, or folders of them.")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="Folder of the rasters.")],
+    like: Annotated[Path | None, typer.Option(help="A scene on whose pixels to draw.")] = None,
+    gsd: Annotated[float | None, typer.Option(help="Metres per pixel; default those of --like.")] = None,
+    quantity: Annotated[str, typer.Option(help="intensity, height, or both with a comma.")] = "intensity,height",
+    intensity_range: Annotated[
+        str | None, typer.Option(help="LOW,HIGH that levels 1 to 255 stand for; default the middle 98 percent.")
+    ] = None,
+    height_range: Annotated[str, typer.Option(help="LOW,HIGH in metres above the ground.")] = "0,25.4",
+    fill: Annotated[float, typer.Option(help="Metres over which gaps take the nearest cell with a point.")] = 2.0,
+    crs: Annotated[str | None, typer.Option(help="Of files that do not say their own: EPSG:….")] = None,
+    overwrite: Overwrite = False,
+    as_json: Json = False,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
+) -> None:
+    """Draw point clouds as rasters of intensity and of height above the ground, of 8 bits; 0 is no point."""
+    from roadedge.lidar.raster import Drawing
+    from roadedge.roadmap.clouds import RasterOrder, parse_quantities, parse_range, rasterise
+
+    given = {
+        "intensity": parse_range(intensity_range, "intensity"),
+        "height": parse_range(height_range, "height"),
+    }
+    drawing = Drawing({name: given[name] for name in parse_quantities(quantity)}, fill)
+    order = RasterOrder(tuple(files), output, like, gsd, crs)
+    drawn = rasterise(order, drawing, overwrite, None if quiet else say)
+    if as_json:
+        print_json(drawn.to_dict())
+    else:
+        print("\n".join(drawn.lines()))
+    say(f"Results saved to {output.resolve()}")
+    say("Next: roadedge data prepare SCENE --lidar " + " --lidar ".join(f"{n}={p}" for n, p in drawn.files.items()))
+
+
 def add_to(app: typer.Typer) -> None:
     """Give `app` the commands of maps."""
     app.command("map")(map_scene)
+    app.command("lidar")(lidar_rasters)
     for group in (points_app, data_app):
         if group.registered_commands:
             app.add_typer(group, no_args_is_help=True)

@@ -14,6 +14,7 @@ from roadedge.errors import ModelFileError, SpecMismatchError
 
 SCHEMA_VERSION = 1
 MODALITIES = ("image", "trajectory", "lidar")
+LIDAR_QUANTITIES = ("intensity", "height")
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +28,29 @@ class HeatmapSpec:
     def __post_init__(self) -> None:
         if not (self.n_max > 0 and self.sigma_px > 0 and (self.window_s is None or self.window_s > 0)):
             raise SpecMismatchError(f"a heat-map's n_max, sigma_px and window_s must be positive, got {self}")
+
+
+@dataclass(frozen=True, slots=True)
+class LidarSpec:
+    """What a network's LiDAR raster shows, and what its levels stand for: 1 is `low`, 255 is `high`, 0 is no point.
+
+    Of `intensity` they are values of the files, of `height` metres above the ground.
+    """
+
+    quantity: str = ""  # intensity or height; empty: as the data set has it
+    low: float = 0.0
+    high: float = 255.0
+
+    def __post_init__(self) -> None:
+        if self.quantity not in ("", *LIDAR_QUANTITIES):
+            raise SpecMismatchError(f"LiDAR is drawn as {' or '.join(LIDAR_QUANTITIES)}, got {self.quantity!r}")
+        if not (self.low < self.high and abs(self.low) < 1e6 and abs(self.high) < 1e6):
+            raise SpecMismatchError(f"a range of LiDAR is low < high, got {self.low} ... {self.high}")
+
+    @classmethod
+    def height(cls) -> LidarSpec:
+        """Heights up to 25.4 m, 0.1 m to a level."""
+        return cls("height", 0.0, 25.4)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +78,7 @@ class ModelSpec:
     threshold: float = 0.5
     licence: str = ""  # begins with "research-only" where the weights may not be shipped
     semi_synthetic: bool = False  # trained or scored on simulated trajectories
+    lidar: LidarSpec | None = None  # of a network that takes LiDAR whose raster this package drew
 
     def __post_init__(self) -> None:
         unknown = [name for name in self.inputs if name not in MODALITIES]
@@ -74,8 +99,9 @@ class ModelSpec:
         return self.licence.startswith("research-only")
 
     def to_dict(self) -> dict[str, Any]:
-        """As plain JSON values."""
-        return dataclasses.asdict(self)
+        """As plain JSON values; `lidar` only where there is one, so that others read by older versions."""
+        values = dataclasses.asdict(self)
+        return values if self.lidar is not None else {key: v for key, v in values.items() if key != "lidar"}
 
     @classmethod
     def from_dict(cls, values: Any) -> ModelSpec:
@@ -94,8 +120,10 @@ class ModelSpec:
         try:
             if "heatmap" in plain:
                 plain["heatmap"] = HeatmapSpec(**plain["heatmap"])
+            if plain.get("lidar") is not None:
+                plain["lidar"] = LidarSpec(**plain["lidar"])
             return cls(**plain)
-        except TypeError as error:  # 0 < "0.5", or a key that HeatmapSpec does not have
+        except TypeError as error:  # 0 < "0.5", or a key that HeatmapSpec or LidarSpec does not have
             raise SpecMismatchError(f"a model spec has a value that does not fit: {error}") from error
 
 

@@ -146,7 +146,7 @@ def set_of(root: str | Path, spec: ModelSpec) -> CalibrationSet:
         raise DataError(f"there is no data set folder {root} to calibrate on; give one with a train split, or `city`")
     second = "trajectory"
     if spec.second == "lidar":
-        second = lidar_folder(path)
+        second = lidar_folder(path, "" if spec.lidar is None else spec.lidar.quantity)
     return CalibrationSet(path.name, str(path), second)
 
 

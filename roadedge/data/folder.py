@@ -133,22 +133,24 @@ def hold_out(entries: list[Entry], groups: int) -> tuple[list[Entry], list[Entry
     return [e for e in entries if e.group not in aside], [e for e in entries if e.group in aside]
 
 
-def lidar_folder(root: str | Path) -> str:
-    """The name of the folder with a data set's LiDAR rasters; raises DataError where it has none."""
+def lidar_folder(root: str | Path, quantity: str = "") -> str:
+    """The name of the folder with a data set's LiDAR rasters of a quantity, or its first ones; raises DataError."""
     from roadedge.data.layouts import layout_of
 
     layout = layout_of(root)
     if layout is not None and layout.lidar is not None:
         return layout.lidar
+    if quantity:
+        return f"lidar_{quantity}"
     found = sorted(p.name for p in Path(root).glob("lidar_*") if p.is_dir())
     if not found:
         raise DataError(f"{root} holds no folder lidar_*, which this network needs; expected such as lidar_intensity/")
     return found[0]
 
 
-def second_of(root: str | Path, inputs: Collection[str]) -> str:
+def second_of(root: str | Path, inputs: Collection[str], quantity: str = "") -> str:
     """What FolderDataset calls the second modality of a network with these inputs; raises as `lidar_folder`."""
-    return lidar_folder(root) if "lidar" in inputs else "trajectory"
+    return lidar_folder(root, quantity) if "lidar" in inputs else "trajectory"
 
 
 def _pixels(entry: Entry) -> NDArray[np.uint8]:

@@ -82,7 +82,8 @@ def declared_origin(root: Path) -> str | None:
 
 
 def _folder(root: Path, spec: ModelSpec, settings: EvalSettings) -> Source:
-    second = settings.second or ("trajectory" if spec.second != "lidar" else lidar_folder(root))
+    drawn = "" if spec.lidar is None else spec.lidar.quantity
+    second = settings.second or ("trajectory" if spec.second != "lidar" else lidar_folder(root, drawn))
     dataset = FolderDataset(root, None if settings.split == "all" else settings.split, second)
     readers = tuple(_entry_reader(entry) for entry in dataset.entries)
     ids, places = tuple(e.id for e in dataset.entries), tuple(e.group for e in dataset.entries)

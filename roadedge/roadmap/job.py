@@ -48,7 +48,7 @@ class Job:
     """A map to be made: `folder` is where its tiles go.
 
     `coarse` pixels of the grid along a side make one of the backdrop, `dense` one of the density. `points` is the path
-    of a store, `second` another raster for the network's second modality.
+    of a store, `second` another raster for the network's second modality, `clouds` the files that it is drawn from.
     """
 
     scene: Scene
@@ -59,6 +59,7 @@ class Job:
     second: Scene | None = None
     coarse: int = 1
     dense: int = 4
+    clouds: tuple[Path, ...] = ()
 
     def tile_path(self, tile: int) -> Path:
         """Where a tile's file lies, once it is done."""

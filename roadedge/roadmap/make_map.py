@@ -64,6 +64,8 @@ def make_map(order: MapOrder, settings: MapSettings, tell: Tell, roads: Roads | 
         open_work(folder, identity(prepared.job, prepared.digest), go_on)
         write_text(folder / "recipe.toml", settings.to_toml())
         write_json(folder / "env.json", environment())
+        if prepared.clouds is not None and not order.join:
+            prepared.clouds.draw(tell)
         return _Run(order, settings, prepared, folder, tell, roads, began, first).go()
 
 

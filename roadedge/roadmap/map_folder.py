@@ -70,7 +70,8 @@ def _take(open_files: contextlib.ExitStack, path: Path, kind: int) -> bool:
 def identity(job: Job, digest: str) -> dict[str, Any]:
     """What must be equal for two runs to share tiles: files by name, size and time; grid; windows; network."""
     files = [file.path for file in job.scene.files]
-    files += [] if job.second is None else [file.path for file in job.second.files]
+    drawn = [] if job.second is None else [file.path for file in job.second.files]
+    files += job.clouds or drawn  # what is drawn from clouds is there only once a map is begun
     files += [] if job.points is None else [job.points]
     listed = []
     for path in files:

@@ -27,7 +27,7 @@ class MapOrder:
     scene: Path
     output: Path
     points: Path | None = None
-    lidar: Path | None = None
+    lidar: tuple[Path, ...] = ()  # point clouds, or rasters of them
     resume: bool = False
     overwrite: bool = False
     shard: Shard | None = None
@@ -69,7 +69,7 @@ def open_folder(order: MapOrder) -> Path:
     inside = [path for path in folder.iterdir() if not path.name.startswith(".")] if folder.is_dir() else []
     begun = (folder / WORK).is_dir() or (folder / DONE).exists()
     if order.overwrite and (inside or begun):
-        needed = [path for path in (order.scene, order.points, order.lidar) if path is not None]
+        needed = [path for path in (order.scene, order.points, *order.lidar) if path is not None]
         with locked(folder):
             open_run_folder("map", "map", folder, overwrite=True, needed=needed)
     elif inside and not begun:

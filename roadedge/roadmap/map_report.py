@@ -56,6 +56,7 @@ def metrics_of(
             "resumed": progress.before,
         },
         "points": None if job.points is None else {"file": job.points.name, "on_scene": assembly.points},
+        "lidar": None if job.second is None else [path.name for path in order.lidar],
         "backdrop": {"file": BACKDROP, "size": [rows, columns], "step": job.coarse},
         "density": None if job.points is None else {"file": DENSITY, "step": job.dense},
         "executor": settings.executor,

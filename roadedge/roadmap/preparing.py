@@ -9,7 +9,9 @@ from pathlib import Path
 
 from roadedge.errors import DataError, SpecMismatchError, UsageError
 from roadedge.georeference.raster_place import to_lonlat
+from roadedge.lidar.cloud import is_cloud
 from roadedge.preprocess import check_band
+from roadedge.roadmap.clouds import CloudOrder, scene_of
 from roadedge.roadmap.coarse import coarse_steps
 from roadedge.roadmap.job import Job, NetworkChoice
 from roadedge.roadmap.settings import DEFAULT_TILE, MapSettings
@@ -32,10 +34,11 @@ class Prepared:
     digest: str
     has_holes: bool
     notes: tuple[str, ...]
+    clouds: CloudOrder | None = None  # to be drawn before the first tile
 
 
 def prepare(
-    scene: Path, settings: MapSettings, folder: Path, points: Path | None = None, lidar: Path | None = None
+    scene: Path, settings: MapSettings, folder: Path, points: Path | None = None, lidar: tuple[Path, ...] = ()
 ) -> Prepared:
     """Look at everything that a map is made of, before anything is written.
 
@@ -44,7 +47,7 @@ def prepare(
         settings: of the map.
         folder: for its tiles.
         points: a store of points.
-        lidar: a raster, or a folder of them, for a network that takes LiDAR.
+        lidar: point clouds, or a raster or folder of rasters of them, for a network that takes LiDAR.
 
     Raises:
         DataError, SpecMismatchError, UsageError, MissingExtraError: something does not fit, or is not there.
@@ -64,11 +67,9 @@ def prepare(
         seen.grid.size, math.lcm(spec.stride, PHASE), settings.overlap, fixed, settings.tile or DEFAULT_TILE
     )
     notes = []
-    second = None
-    if lidar is not None:
-        if spec.second != "lidar":
-            raise SpecMismatchError(f"{spec.name} takes no LiDAR; leave --lidar out, or take a network that does")
-        second = _on(seen.grid, survey(lidar, seen.grid.gsd_m, spec.gsd_tolerance, settings.crs))
+    second, clouds = None, None
+    if lidar:
+        second, clouds = _lidar_on(seen.grid, lidar, spec, settings, folder.parent)
     elif spec.second == "lidar":
         notes.append(f"{spec.name} takes LiDAR and is given none")
     if points is not None:
@@ -76,8 +77,9 @@ def prepare(
     elif spec.second == "trajectory":
         notes.append(f"{spec.name} takes points and is given none")
     coarse, dense = coarse_steps(seen.grid)
-    job = Job(seen, plan, network, folder, points, second, coarse, dense)
-    return Prepared(job, spec, path, sha256_of(path), _has_holes(seen), tuple(notes))
+    drawn_from = () if clouds is None else tuple(cloud.path for cloud in clouds.clouds)
+    job = Job(seen, plan, network, folder, points, second, coarse, dense, drawn_from)
+    return Prepared(job, spec, path, sha256_of(path), _has_holes(seen), tuple(notes), clouds)
 
 
 def _only(size: tuple[int, int] | None) -> int | None:
@@ -103,6 +105,20 @@ def _check_points(path: Path, grid: MapGrid, spec: ModelSpec) -> list[str]:
             "their coordinates, and --datum when they are ingested"
         )
     return [] if spec.second == "trajectory" else [f"{spec.name} looks at no points; they serve the roads alone"]
+
+
+def _lidar_on(
+    grid: MapGrid, paths: tuple[Path, ...], spec: ModelSpec, settings: MapSettings, folder: Path
+) -> tuple[Scene, CloudOrder | None]:
+    """The raster that the network is fed beside the image; of point clouds with the order to draw it in `folder`."""
+    if spec.second != "lidar":
+        raise SpecMismatchError(f"{spec.name} takes no LiDAR; leave --lidar out, or take a network that does")
+    if any(is_cloud(path) for path in paths):
+        clouds = CloudOrder.of(paths, grid, spec, settings.crs, folder)
+        return scene_of(clouds.path, grid), clouds
+    if len(paths) > 1:
+        raise UsageError("--lidar takes several point clouds, but only one raster or folder of rasters")
+    return _on(grid, survey(paths[0], grid.gsd_m, spec.gsd_tolerance, settings.crs)), None
 
 
 def _on(grid: MapGrid, other: Scene) -> Scene:

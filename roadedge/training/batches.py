@@ -124,7 +124,7 @@ def divided(recipe: Recipe, folder: Path) -> tuple[list[Entry], list[Entry]]:
     The latter are places of the train split; where the data set has a test split and the recipe sets none aside, its
     own val split.
     """
-    where = (second_of(folder, recipe.inputs), recipe.fold, recipe.folds)
+    where = (second_of(folder, recipe.inputs, recipe.lidar.quantity), recipe.fold, recipe.folds)
     dataset = FolderDataset(folder, "train", *where)
     if {"val", "test"} <= dataset.splits and folder.name not in recipe.hold_out:
         return dataset.entries, FolderDataset(folder, "val", *where).entries
@@ -135,7 +135,7 @@ def unseen_pool(recipe: Recipe, folders: list[Path]) -> Pool:
     """The samples of one fold that were neither trained on nor chosen by."""
     entries: list[Entry] = []
     for folder in folders:
-        where = (second_of(folder, recipe.inputs), recipe.fold, recipe.folds)
+        where = (second_of(folder, recipe.inputs, recipe.lidar.quantity), recipe.fold, recipe.folds)
         entries += FolderDataset(folder, "test", *where).entries
     return Pool("test", 1.0, [_reader(entry) for entry in entries])
 

@@ -78,6 +78,7 @@ def spec_of(recipe: Recipe, folders: list[Path], pools: list[Pool]) -> ModelSpec
         density_band_per_mpx=band,
         licence=recipe.licence,
         semi_synthetic="trajectory" in recipe.inputs and not _measured(recipe, folders),
+        lidar=recipe.lidar if "lidar" in recipe.inputs and recipe.lidar.quantity else None,
     )
 
 
@@ -105,8 +106,8 @@ def given(
         "torch": torch.__version__,
         "data": {pool.name: len(pool) for pool in (*pools, validation)},
         "precision": precision,
-        "device": group.device.type,
         "resume": resume,
+        "device": group.device.type,
         **{f"{name} (recipe)": value for name, value in dataclasses.asdict(recipe).items()},
     }
 

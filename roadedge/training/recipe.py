@@ -11,6 +11,7 @@ from typing import Any
 
 from roadedge.data.augment import AugmentSpec
 from roadedge.errors import RecipeError
+from roadedge.spec import LidarSpec
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -106,6 +107,7 @@ class Recipe:
     save_every: int = 250
     panels: int = 6
     licence: str = ""
+    lidar: LidarSpec = field(default_factory=LidarSpec)  # which raster of a data set, and what its levels stand for
     augment: AugmentSpec = field(default_factory=AugmentSpec)
     loss: LossSpec = field(default_factory=LossSpec)
     qat: QatSpec = field(default_factory=QatSpec)
@@ -156,7 +158,7 @@ def recipe_of_text(text: str, where: str = "the recipe") -> Recipe:
 def recipe_from(values: dict[str, Any], where: str = "the recipe") -> Recipe:
     """Check plain values and make a Recipe of them; raises RecipeError."""
     plain = dict(values)
-    for name, kind in (("augment", AugmentSpec), ("loss", LossSpec), ("qat", QatSpec)):
+    for name, kind in (("lidar", LidarSpec), ("augment", AugmentSpec), ("loss", LossSpec), ("qat", QatSpec)):
         if isinstance(plain.get(name), dict):
             plain[name] = _checked(kind, plain[name], f"[{name}] of {where}")
     recipe: Recipe = _checked(Recipe, plain, where)

@@ -231,7 +231,7 @@ def test_points_elsewhere_are_an_error_that_says_where(scene: Path, tmp_path: Pa
 
 def test_lidar_for_a_network_without_is_refused(scene: Path, tmp_path: Path) -> None:
     with pytest.raises(SpecMismatchError, match="takes no LiDAR"):
-        run(scene, tmp_path / "out", lidar=scene)
+        run(scene, tmp_path / "out", lidar=(scene,))
 
 
 def test_a_scene_far_from_the_networks_pixels(tmp_path: Path) -> None:
