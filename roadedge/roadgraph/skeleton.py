@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 from roadedge.errors import MissingExtraError, ShapeError
 from roadedge.sample import check_shape
 
+_LOADING = threading.Lock()
 _OBLIQUE = 4.0  # a road leaves the picture where its cut is at most so many half widths long, down to 30 degrees
 _MOST_PADDING = 64
 _RIM = 4  # drawn masks, and networks that learnt from them, often end up to three pixels before the border
@@ -84,18 +86,24 @@ def skeletonize(
 
     Source: T. Y. Zhang and C. Y. Suen, A fast parallel algorithm for thinning digital patterns, 1984.
     """
-    try:
-        from skimage import morphology
-    except ImportError as error:
-        raise MissingExtraError("scikit-image", "graph", "tracing roads in a mask") from error
-
+    thinned = _thinning()
     height, width = mask.shape
     if not mask.any():
         return np.zeros_like(mask), np.zeros_like(mask)
     padded, leaves, padding = _carry_on(mask, half_width, cut)
-    thin: NDArray[np.bool_] = morphology.skeletonize(padded)  # type: ignore[no-untyped-call]
+    thin: NDArray[np.bool_] = thinned(padded)
     skeleton = np.ascontiguousarray(thin[padding : padding + height, padding : padding + width])
     return skeleton, leaves & skeleton
+
+
+def _thinning() -> Callable[[NDArray[np.bool_]], NDArray[np.bool_]]:
+    """scikit-image's; its modules load their parts late and are found half-made by a second thread that loads them."""
+    with _LOADING:
+        try:
+            from skimage.morphology import skeletonize as thinned
+        except ImportError as error:
+            raise MissingExtraError("scikit-image", "graph", "tracing roads in a mask") from error
+        return thinned  # type: ignore[no-any-return]
 
 
 def half_widths(mask: NDArray[np.bool_]) -> NDArray[np.float32]:
