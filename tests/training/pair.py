@@ -186,8 +186,8 @@ def losses(group: Processes) -> dict[str, float]:
     def apart(values: Tensor, loss: Callable[[Tensor, slice, Any], Tensor]) -> float:
         whole, half = values.clone().requires_grad_(), values[own].clone().requires_grad_()
         expected, found = loss(whole, slice(4), lambda sums: sums), loss(half, own, group.total)
-        expected.backward()
-        found.backward()
+        expected.backward()  # type: ignore[no-untyped-call]
+        found.backward()  # type: ignore[no-untyped-call]
         assert whole.grad is not None
         assert half.grad is not None
         gradient = half.grad / group.count  # as the mean over the processes has it
@@ -215,7 +215,8 @@ def norms(group: Processes, kind: str) -> dict[str, float]:
     expected, found = plain(whole), shared(half)
     (expected.float() * weighing).sum().backward()
     (found.float() * weighing[own]).sum().backward()
-    weights = [torch.stack(group.gathered(p.grad)).sum(0) for p in shared.parameters()]
+    gradients = [p.grad for p in shared.parameters() if p.grad is not None]
+    weights = [torch.stack(group.gathered(gradient)).sum(0) for gradient in gradients]
     assert whole.grad is not None
     pairs = {
         "output": (found, expected[own]),
