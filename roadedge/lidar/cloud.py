@@ -201,7 +201,8 @@ def _told(path: Path) -> Iterator[None]:
     """What reading fails with, as one sentence."""
     import laspy.errors
 
-    kinds: tuple[type[Exception], ...] = (laspy.errors.LaspyException, OSError, EOFError, ValueError, struct.error)
+    kinds: tuple[type[Exception], ...] = (OSError, EOFError, ValueError, RuntimeError, IndexError, OverflowError)
+    kinds += (laspy.errors.LaspyException, struct.error)
     with contextlib.suppress(ImportError):
         import lazrs
 
@@ -210,5 +211,5 @@ def _told(path: Path) -> Iterator[None]:
         yield
     except DataError:
         raise
-    except (*kinds, RuntimeError, IndexError, OverflowError) as error:
+    except kinds as error:
         raise DataError(f"{path} cannot be read as a point cloud ({error}); was it copied whole?") from error

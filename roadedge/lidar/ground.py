@@ -78,15 +78,33 @@ class Ground:
 def opened(lowest: NDArray[np.float32], cell_m: float) -> NDArray[np.float32]:
     """The ground by a morphological opening: what stands out and is narrower than `WINDOW_M` is taken away.
 
-    A single cell far below its neighbours (a stray echo) is no ground either. Slopes stay as they are.
+    A single cell far below its neighbours (a stray echo) is no ground either. Slopes stay as they are: the scene's own
+    is taken off before, since an opening lowers what rises towards a border.
     """
     import cv2
 
-    calm = np.maximum(lowest, cv2.medianBlur(lowest, 3) - 1.0)  # stray echoes reach metres below
+    tilt = _tilt(lowest)
+    calm = lowest - tilt
+    calm = np.maximum(calm, cv2.medianBlur(calm, 3) - 1.0)  # stray echoes reach metres below
     side = 2 * max(1, round(WINDOW_M / 2 / cell_m)) + 1
     kernel = np.ones((side, side), np.uint8)
     plain = cv2.morphologyEx(calm, cv2.MORPH_OPEN, kernel, borderType=cv2.BORDER_REFLECT_101)
-    return np.asarray(cv2.blur(plain, (3, 3)), np.float32)
+    return np.asarray(cv2.blur(plain, (3, 3)) + tilt, np.float32)
+
+
+def _tilt(heights: NDArray[np.float32]) -> NDArray[np.float32]:
+    """The plane that fits the lower half of (H, W) heights best: houses are no slope. By some thousand of them."""
+    every = max(1, math.isqrt(heights.size // 4096))
+    some = heights[::every, ::every]
+    y, x = np.indices(some.shape).reshape(2, -1) * float(every)
+    design, known = np.column_stack([x, y, np.ones(len(x))]), some.ravel().astype(np.float64)
+    kept = np.ones(len(known), np.bool_)
+    for _ in range(8):
+        fit = np.linalg.lstsq(design[kept], known[kept], rcond=None)[0]
+        above = known - design @ fit
+        kept = above <= np.median(above) + 1e-3
+    rows, columns = (np.arange(side, dtype=np.float32) for side in heights.shape)
+    return np.asarray(fit[1] * rows[:, None] + fit[0] * columns + fit[2], np.float32)
 
 
 def filled(

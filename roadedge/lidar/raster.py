@@ -136,8 +136,10 @@ def _strip(
     within = drawing.fill_m / grid.gsd_m
     planes: dict[str, NDArray[np.uint8]] = {}
     if "intensity" in studied.ranges:
-        mean = total / np.maximum(count, 1)
-        planes["intensity"] = levels(filled(mean, count > 0, within), studied.ranges["intensity"])
+        mean = np.divide(total, np.maximum(count, 1), dtype=np.float32, casting="unsafe")
+        planes["intensity"] = levels(
+            filled(np.asarray(mean, np.float32), count > 0, within), studied.ranges["intensity"]
+        )
     if "height" in studied.ranges and studied.ground is not None:
         known = np.isfinite(top)
         above = filled(np.where(known, top, 0), known, within) - studied.ground.rows(first, last, shape[1])

@@ -26,7 +26,10 @@ def write_cloud(
 
     points = np.asarray(xyz, np.float64).reshape(-1, 3)
     header = laspy.LasHeader(point_format=point_format, version="1.4" if point_format > 5 else "1.2")
-    header.offsets, header.scales = np.array([X0, Y0, 0.0]), np.full(3, 0.001)
+    header.offsets, header.scales = (
+        np.append(np.floor(points[:1, :2].ravel() if len(points) else [X0, Y0]), 0.0),
+        np.full(3, 0.001),
+    )
     if crs is not None:
         header.add_crs(pyproj.CRS.from_user_input(crs))
     cloud = laspy.LasData(header)

@@ -44,7 +44,7 @@ def test_heights_come_in_metres(tmp_path: Path, crs: str, metres: float) -> None
 def test_noise_and_withheld_points_are_left_out(tmp_path: Path) -> None:
     points = np.tile([[X0, Y0, 1.0]], (5, 1))
     path = write_cloud(tmp_path / "a.las", points, classification=[2, 7, 18, 1, 1], withheld=[0, 0, 0, 1, 0])
-    (chunk,) = read_points(*look_at_clouds([path]))
+    (chunk,) = read_points(look_at_clouds([path])[0])
     assert chunk.is_ground.tolist() == [True, False]
 
 
@@ -64,23 +64,25 @@ def test_files_cut_short_are_one_sentence(tmp_path: Path, name: str, share: floa
     content = path.read_bytes()
     path.write_bytes(content[: int(share * len(content))])
     with pytest.raises(DataError, match=r"again|whole"):
-        list(read_points(*look_at_clouds([path])))
+        list(read_points(look_at_clouds([path])[0]))
 
 
 def test_files_with_wrong_bytes_are_a_sentence_or_read(tmp_path: Path) -> None:
     path = write_cloud(tmp_path / "a.laz", plain_of(10))
     whole, rng = path.read_bytes(), np.random.default_rng(0)
-    bad = tmp_path / "b.laz"
+    bad, told = tmp_path / "b.laz", []
     for _ in range(8):
         content = bytearray(whole)
         for at in rng.integers(0, len(whole), 4):
             content[at] = rng.integers(256)
         bad.write_bytes(content)
         try:
-            for chunk in read_points(*look_at_clouds([bad])):
+            for chunk in read_points(look_at_clouds([bad])[0]):
                 assert np.isfinite(chunk.z).all()
         except DataError as error:
-            assert str(bad) in str(error) or bad.name in str(error)
+            told.append(str(error))
+    assert told
+    assert all(bad.name in text for text in told)
 
 
 def test_what_is_no_cloud_is_said(tmp_path: Path) -> None:
