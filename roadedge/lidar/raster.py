@@ -95,6 +95,12 @@ def study(clouds: Sequence[Cloud], grid: LidarGrid, drawing: Drawing, tell: Tell
     return Studied(ranges, None if lowest is None else lowest.surface(), inside, outside)
 
 
+def check_meet(clouds: Sequence[Cloud], grid: LidarGrid) -> None:
+    """Raise DataError where no cloud meets the grid by the bounds in its header: before anything is written."""
+    if not any(_meets(cloud, grid, 0, grid.size[0]) for cloud in clouds):
+        raise DataError(_nowhere(clouds, grid, sum(cloud.points for cloud in clouds)))
+
+
 def drawn_strips(
     clouds: Sequence[Cloud], grid: LidarGrid, drawing: Drawing, studied: Studied
 ) -> Iterator[tuple[int, dict[str, NDArray[np.uint8]]]]:
@@ -176,9 +182,10 @@ def _meets(cloud: Cloud, grid: LidarGrid, first: int, last: int) -> bool:
     rim = np.array([[x0 + a * (x1 - x0), y0 + b * (y1 - y0)] for a in share for b in share])
     if cloud.crs != grid.crs:
         rim = from_lonlat(to_lonlat(rim, cloud.crs), grid.crs)
-    rows, _ = grid.pixels(rim[:, 0], rim[:, 1])
-    slack = 2 + (int(rows.max()) - int(rows.min())) // 50  # edges bend between the places looked at
-    return bool(rows.min() - slack < last and rows.max() + slack >= first)
+    rows, columns = grid.pixels(rim[:, 0], rim[:, 1])
+    slack = 2 + int(max(np.ptp(rows), np.ptp(columns))) // 50  # edges bend between the places looked at
+    across = columns.min() - slack < grid.size[1] and columns.max() + slack >= 0
+    return bool(across and rows.min() - slack < last and rows.max() + slack >= first)
 
 
 def _range_of(histogram: NDArray[np.int64]) -> LidarSpec:

@@ -16,7 +16,7 @@ from roadedge.atomic import replacing
 from roadedge.errors import DataError, OutputError, SpecMismatchError, UsageError
 from roadedge.georeference.raster_place import RasterPlace, from_lonlat, gdal_errors, opened_raster, to_lonlat
 from roadedge.lidar.cloud import Cloud, is_cloud, look_at_clouds
-from roadedge.lidar.raster import Drawing, LidarGrid, Studied, drawn_strips, study
+from roadedge.lidar.raster import Drawing, LidarGrid, Studied, check_meet, drawn_strips, study
 from roadedge.roadmap.grid import metric_crs, short_name
 from roadedge.roadmap.survey import MapGrid, Scene, SceneFile, survey
 from roadedge.spec import LIDAR_QUANTITIES, LidarSpec, ModelSpec
@@ -107,7 +107,9 @@ class CloudOrder:
             )
         drawing = Drawing({spec.lidar.quantity: spec.lidar})
         path = folder / f"lidar_{spec.lidar.quantity}.tif"
-        return cls(look_at_clouds(paths, crs), grid, path, drawing)
+        clouds = look_at_clouds(paths, crs)
+        check_meet(clouds, _lidar_grid(grid))
+        return cls(clouds, grid, path, drawing)
 
     def draw(self, tell: Tell) -> None:
         """Draw them, unless that was done before; raises as `draw`."""
@@ -168,7 +170,7 @@ def draw(
         DataError: a cloud cannot be read, or none of its points lies on the grid.
         OutputError: a raster cannot be written.
     """
-    on = LidarGrid(grid.transform, grid.crs, grid.size, grid.gsd_m)
+    on = _lidar_grid(grid)
     studied = study(clouds, on, drawing, tell)
     tags = {KEY: key_of(clouds, grid, drawing), "points": str(studied.points)}
     with contextlib.ExitStack() as held:
@@ -237,6 +239,10 @@ def scene_of(path: Path, grid: MapGrid) -> Scene:
     return Scene(
         grid, (SceneFile(path.resolve(), grid.crs, grid.gsd_m, 1, (0, 0, *grid.size), (0, 0)),), 255, grid.gsd_m
     )
+
+
+def _lidar_grid(grid: MapGrid) -> LidarGrid:
+    return LidarGrid(grid.transform, grid.crs, grid.size, grid.gsd_m)
 
 
 def _created(path: Path, grid: MapGrid) -> Any:

@@ -8,7 +8,7 @@ import pytest
 pytest.importorskip("laspy", reason="extra lidar")
 pytest.importorskip("rasterio", reason="extra geo")
 
-from roadedge.errors import SpecMismatchError, UsageError
+from roadedge.errors import DataError, SpecMismatchError, UsageError
 from roadedge.lidar.cloud import look_at_clouds
 from roadedge.lidar.raster import Drawing
 from roadedge.roadmap.clouds import (
@@ -77,6 +77,13 @@ def test_clouds_and_rasters_together_and_networks_that_say_no_range_are_refused(
         CloudOrder.of([cloud, tmp_path / "b.tif"], GRID, SPEC, None, tmp_path)
     with pytest.raises(SpecMismatchError, match="does not say how its LiDAR was drawn"):
         CloudOrder.of([cloud], GRID, ModelSpec("a", ("image", "lidar")), None, tmp_path)
+
+
+@pytest.mark.parametrize("move", [(900, 0), (0, -900)])
+def test_clouds_beside_the_scene_are_said_before_anything_is_written(tmp_path: Path, move: tuple[int, int]) -> None:
+    cloud = write_cloud(tmp_path / "a.laz", plain_of() + np.array([*move, 0]))
+    with pytest.raises(DataError, match="none of 6400 points lies on the scene"):
+        CloudOrder.of([cloud], GRID, SPEC, None, tmp_path / "out")
 
 
 def test_a_grid_about_clouds_is_metric_and_no_larger_than_a_map(tmp_path: Path) -> None:
