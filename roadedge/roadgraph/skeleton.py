@@ -103,7 +103,7 @@ def _thinning() -> Callable[[NDArray[np.bool_]], NDArray[np.bool_]]:
             from skimage.morphology import skeletonize as thinned
         except ImportError as error:
             raise MissingExtraError("scikit-image", "graph", "tracing roads in a mask") from error
-        return thinned  # type: ignore[no-any-return]
+        return thinned
 
 
 def half_widths(mask: NDArray[np.bool_]) -> NDArray[np.float32]:
