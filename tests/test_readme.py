@@ -63,7 +63,12 @@ def test_a_shown_command_exists_with_its_options(page: str, line: str) -> None:
     if command.startswith("-"):
         return
     assert command in COMMANDS, f"{page} shows `{line}`, and there is no such command"
-    known = {option for parameter in COMMANDS[command].params for option in parameter.opts}
+    called = COMMANDS[command]
+    while (group := getattr(called, "commands", {})) and rest:  # `points ingest`
+        name, *rest = rest
+        assert name in group, f"{page} shows `{line}`, and `roadedge {command}` has no {name}"
+        called = group[name]
+    known = {option for parameter in called.params for option in parameter.opts}
     shown = {word.partition("=")[0] for word in rest if re.match(r"--?[a-z]", word)}
     assert shown <= known, f"{page} shows `{line}`, and `roadedge {command}` has no {sorted(shown - known)}"
 
