@@ -161,6 +161,30 @@ def test_a_folder_is_one_mosaic_and_gaps_are_no_image(tmp_path: Path) -> None:
     assert not valid[:, 60:90].any()
 
 
+def test_a_vrt_is_the_files_it_names(tmp_path: Path) -> None:
+    left, right = smooth(64, 40), smooth(64, 50)
+    write_scene(tmp_path / "left.tif", left)
+    write_scene(tmp_path / "right.tif", right)  # where it lies is the VRT's to say
+    parts = (("left.tif", 0, 40), ("right.tif", 40, 50))
+    bands = "".join(
+        f'<VRTRasterBand dataType="Byte" band="{band}">'
+        + "".join(
+            f'<SimpleSource><SourceFilename relativeToVRT="1">{name}</SourceFilename><SourceBand>{band}</SourceBand>'
+            f'<SrcRect xOff="0" yOff="0" xSize="{width}" ySize="64"/>'
+            f'<DstRect xOff="{x}" yOff="0" xSize="{width}" ySize="64"/></SimpleSource>'
+            for name, x, width in parts
+        )
+        + "</VRTRasterBand>"
+        for band in (1, 2, 3)
+    )
+    place = f"<SRS>{UTM}</SRS><GeoTransform>{CORNER[0]}, 0.46, 0, {CORNER[1]}, 0, -0.46</GeoTransform>"
+    vrt = tmp_path / "mosaic.vrt"
+    vrt.write_text(f'<VRTDataset rasterXSize="90" rasterYSize="64">{place}{bands}</VRTDataset>')
+    image, valid = read_all(vrt, 0.46)
+    assert valid.all()
+    assert (image == np.concatenate([left, right], axis=1)).all()
+
+
 def test_a_folder_of_several_crs_lies_on_one_grid(tmp_path: Path) -> None:
     write_scene(tmp_path / "a.tif", np.full((60, 60, 3), 50, np.uint8))
     lon, lat = 14.117, 52.43426
