@@ -161,6 +161,9 @@ def quantize(
     keep_float: Annotated[
         str | None, typer.Option(help="Convolutions that stay float, comma-separated; auto: by their sensitivity.")
     ] = None,
+    quantize_products: Annotated[
+        bool, typer.Option("--quantize-products", help="Also what reads sums over all pixels; float by default.")
+    ] = False,
     sensitivity: Annotated[bool, typer.Option("--sensitivity", help="Rank layers by what INT8 costs.")] = False,
     steps: Annotated[int | None, typer.Option(help="Updates of the weights in fine-tuning.")] = None,
     epochs: Annotated[float | None, typer.Option(help="Passes over the training samples, instead of --steps.")] = None,
@@ -189,7 +192,7 @@ def quantize(
     options = QuantizeOptions(
         model, tuple(data or []), mode, method, calib, samples, cache, kept, sensitivity,
         steps, epochs, lr, learned or None, recipe, parse_size(size), seed, gate, min_iou_ratio, threads,
-        output, overwrite, resume, device,
+        output, overwrite, resume, device, not quantize_products,
     )  # fmt: skip
     _show_quantized(run(options, (lambda text: None) if quiet else say, not quiet), as_json)
 

@@ -65,6 +65,14 @@ def half_remainder(model: onnx.ModelProto) -> onnx.ModelProto:
     return out
 
 
+def half_values(model: onnx.ModelProto) -> set[str]:
+    """Names that values of the float32 graph have in an FP16 emission and are float16 there, if only for a reader."""
+    import onnx
+
+    half = {name for name, kind in _value_types(model).items() if kind == onnx.TensorProto.FLOAT16}
+    return half | {name.removesuffix("_half") for name in half}
+
+
 def compare_scales(left: onnx.ModelProto, right: onnx.ModelProto) -> list[str]:
     """What differs between the scales of two Q/DQ graphs, one line each; empty where they are equal to the bit."""
     lines = []
@@ -190,18 +198,21 @@ def _float_nodes(model: onnx.ModelProto) -> set[int]:
             if not moves:
                 found.add(number)
                 tail.update(node.output)
-    return found | _around_products(nodes, heavy, constant)
+    pairs = {name for node in nodes if node.op_type in PAIRS for name in node.output}
+    parting = [is_heavy and (node.op_type in PAIRS or node.input[1] in pairs)
+               for node, is_heavy in zip(nodes, heavy, strict=True)]  # fmt: skip
+    return found | _around_products(nodes, parting, constant)
 
 
-def _around_products(nodes: Sequence[onnx.NodeProto], heavy: Sequence[bool], constant: set[str]) -> set[int]:
-    """Numbers of the products of two computed values, and of all that no convolution or pair parts from them.
+def _around_products(nodes: Sequence[onnx.NodeProto], parting: Sequence[bool], constant: set[str]) -> set[int]:
+    """Numbers of the products of two computed values, and of all that no pair or INT8 convolution parts from them.
 
     Such are factorisations and graphs of pixels: their sums run over all pixels, and what they are divided by may lie
     below float16's smallest number.
     """
-    touching: dict[str, list[int]] = {}  # the light nodes that make or read a value
+    touching: dict[str, list[int]] = {}  # the other nodes that make or read a value
     for number, node in enumerate(nodes):
-        if not heavy[number]:
+        if not parting[number]:
             for name in {*node.input, *node.output} - constant - {""}:
                 touching.setdefault(name, []).append(number)
     waiting = [

@@ -16,6 +16,8 @@ MOVES = (
     "DepthToSpace", "Dropout", "Expand", "Flatten", "Gather", "Identity", "MaxPool", "Reshape", "Slice", "SpaceToDepth",
     "Split", "Squeeze", "Tile", "Transpose", "Unsqueeze",
 )  # fmt: skip
+PRODUCTS = ("MatMul", "Gemm", "Einsum")
+BOUNDED = ("HardSigmoid", "LogSoftmax", "Sigmoid", "Softmax", "Tanh")
 CONTROL = ("If", "Loop", "Scan")
 OUTER = ("network.", "body.")  # what torch's exporter puts before the name of a module of ours
 
@@ -110,6 +112,10 @@ def _kind(node: onnx.NodeProto, values: tuple[str, ...]) -> str:
         return "add"
     if node.op_type == "Concat":
         return "concat"
+    if node.op_type in PRODUCTS and len(values) > 1:
+        return "product"
+    if node.op_type in BOUNDED or (node.op_type == "Div" and node.input[1] in values):
+        return "bounded"
     return "pass" if moves(node) and node.input[0] in values else "other"
 
 

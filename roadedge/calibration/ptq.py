@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from roadedge.atomic import write_bytes
 from roadedge.calibration.cache import CacheKey, write_cache
-from roadedge.calibration.emissions import LARGEST_HALF, compare_scales, half_remainder
+from roadedge.calibration.emissions import LARGEST_HALF, compare_scales, half_remainder, half_values
 from roadedge.calibration.flow import ends_of, flow_of
 from roadedge.calibration.insert import insert_qdq
 from roadedge.calibration.measure import check_samples, face_of_file, load_float, measurable, measure, scales_for
@@ -68,6 +68,7 @@ class PtqResult:
             "cache": str(self.cache),
             "spec": self.spec.to_dict(),
             "float_convolutions": list(self.placement.float_convolutions),
+            "float_behind_products": list(self.placement.behind_products),
             "convolutions": self.convolutions,
             "parity": [table.to_dict() for table in self.parity],
             "size_bytes": self.size_bytes,
@@ -87,6 +88,7 @@ def quantize_onnx(
     threads: int | None = None,
     overwrite: bool = False,
     progress: bool = False,
+    products_float: bool = True,
 ) -> PtqResult:
     """Write `NAME.int8.onnx` and `NAME.int8-fp16.onnx` of the same scales, with sidecars, once both were proved to run.
 
@@ -102,6 +104,7 @@ def quantize_onnx(
         threads: of ONNX Runtime.
         overwrite: replace files that are in the way.
         progress: draw a bar on stderr where that is a terminal.
+        products_float: keep convolutions float that read sums of products of two maps.
 
     Raises:
         ModelFileError: not a float32 ONNX file that can be run and quantized.
@@ -117,18 +120,21 @@ def quantize_onnx(
     check_samples(path, face, samples)
     graph, folded = load_float(path)
     steps = flow_of(graph)
-    placement = place(steps, *ends_of(graph), tuple(keep_float), borders_float)
+    placement = place(steps, *ends_of(graph), tuple(keep_float), borders_float, products_float)
     if not placement.convolutions:
         raise UsageError(f"no convolution of {path.name} is left to quantize; keep fewer of them float")
     targets = _targets(path, output_dir, half, overwrite)
     key = CacheKey(sha256_of(path), samples.digest, str(parse_method(method)))
     ranges = measure(graph, face, samples, key, cache, threads, progress)
-    drafts = {"int8": insert_qdq(graph, placement, scales_for(graph, placement, ranges))}
+    scales = scales_for(graph, placement, ranges)
+    drafts = {"int8": insert_qdq(graph, placement, scales)}
     if half:
-        _check_half(ranges)
         drafts["int8-fp16"] = half_remainder(drafts["int8"])
+        inside = half_values(drafts["int8-fp16"])
+        _check_half({name: value for name, value in ranges.items() if name in inside})
         _check_equal(drafts)
-    said = {"keep_float": sorted(keep_float), "borders_float": borders_float, "folded_batch_norms": folded}
+    said = {"keep_float": sorted(keep_float), "borders_float": borders_float, "products_float": products_float,
+            "folded_batch_norms": folded}  # fmt: skip
     stated = {
         name: _provenance(draft, name, path, face, samples, key, placement, said) for name, draft in drafts.items()
     }
@@ -144,7 +150,7 @@ def quantize_onnx(
         stated["int8"]["precision"]["convolutions"],
         parity,
         {name: target.stat().st_size for name, target in targets.items()},
-        tuple(_notes(samples, graph)),
+        tuple(_notes(samples, graph, placement)),
     )
 
 
@@ -204,6 +210,7 @@ def _provenance(
             "key": key.digest,
             **said,
             "float_convolutions": list(placement.float_convolutions),
+            "float_behind_products": list(placement.behind_products),
             "scales": {"values": len(values), "smallest": min(values.values()), "largest": max(values.values()),
                        "weights": len(weights)},
         },
@@ -286,11 +293,15 @@ def _publish(
         raise
 
 
-def _notes(samples: CalibrationList, graph: onnx.ModelProto) -> list[str]:
+def _notes(samples: CalibrationList, graph: onnx.ModelProto, placement: Placement) -> list[str]:
     notes = []
     if len(samples) < NVIDIA_COUNT:
         notes.append(f"calibrated on {len(samples)} samples; NVIDIA advises {NVIDIA_COUNT} and more")
     left = sum(node.op_type == "BatchNormalization" for node in graph.graph.node)
     if left:
         notes.append(f"{left} batch-norms follow no convolution and stay float")
+    if behind := placement.behind_products:
+        named = f"{', '.join(behind[:3])}{', …' if len(behind) > 3 else ''}"
+        why = "they read sums of products of two maps, which grow with the count of pixels"
+        notes.append(f"{len(behind)} convolutions stay float, for {why}: {named}")
     return notes

@@ -68,12 +68,15 @@ class QuantizeOptions:
     overwrite: bool = False
     resume: bool = False
     device: str = "auto"  # of fine-tuning
+    products_float: bool = True  # convolutions that read sums of products of two maps stay float
 
     def __post_init__(self) -> None:
         if self.mode not in MODES:
             raise UnknownNameError("mode", self.mode, MODES)
         if self.mode == "ptq" and self._tunes:
             raise UsageError("--steps, --epochs, --lr and --learned-scales belong to --mode qat; leave them out")
+        if self.mode == "qat" and not self.products_float:
+            raise UsageError("--quantize-products belongs to --mode ptq; fine-tuning keeps such convolutions float")
         if self.mode == "ptq" and self.resume:
             raise UsageError("--resume continues a fine-tuning; it belongs to --mode qat")
         if self.resume and (self.overwrite or self.recipe or self.keep_float or self.method or self._tunes):
@@ -359,7 +362,8 @@ def _post_training(
 
     target = folder / "ptq" if options.mode == "qat" else folder
     return quantize_onnx(
-        onnx, samples, options.method or METHOD, kept, True, cache, target, True, options.threads, True, progress
+        onnx, samples, options.method or METHOD, kept, True, cache, target, True, options.threads, True, progress,
+        options.products_float,
     )  # fmt: skip
 
 
@@ -379,8 +383,9 @@ def _ranked(
 
     report(f"ranking {len(done.placement.convolutions)} layers, each alone in INT8")
     found = measure_sensitivity(
-        onnx, samples, options.data, options.method or METHOD, done.cache, threads=options.threads, progress=progress
-    )
+        onnx, samples, options.data, options.method or METHOD, done.cache, threads=options.threads, progress=progress,
+        products_float=options.products_float,
+    )  # fmt: skip
     kept = auto_keep_float(found) if options.automatic else ()
     for line in sensitivity_lines(found, kept):
         report(line)

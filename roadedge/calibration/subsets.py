@@ -64,6 +64,7 @@ def measure_sensitivity(
     borders_float: bool = True,
     threads: int | None = None,
     progress: bool = False,
+    products_float: bool = True,
 ) -> SensitivityResult:
     """Rank the layers of a float ONNX file, from calibration to the result.
 
@@ -76,6 +77,7 @@ def measure_sensitivity(
         count: samples to score.
         spared: measure each layer alone in float, the rest in INT8.
         borders_float: keep the first and last convolutions float.
+        products_float: as `place` takes it.
         threads: of the back-ends.
         progress: draw bars on stderr where that is a terminal.
 
@@ -96,15 +98,21 @@ def measure_sensitivity(
     ranges = measure(graph, face, samples, key, cache if cache.exists() else None, threads, progress)
     if not cache.exists():
         write_cache(cache, key, ranges)
-    placement = place(flow_of(graph), *ends_of(graph), (), borders_float)
+    placement = place(flow_of(graph), *ends_of(graph), (), borders_float, products_float)
     with tempfile.TemporaryDirectory() as folder:
-        build = subset_builder(graph, scales_for(graph, placement, ranges), face.spec, Path(folder), borders_float)
+        scales, rules = scales_for(graph, placement, ranges), (borders_float, products_float)
+        build = subset_builder(graph, scales, face.spec, Path(folder), *rules)
         layers = list(dict.fromkeys(weight_of(name) for name in placement.convolutions))
         return rank_layers(build, layers, scored, spared, data, threads=threads, progress=progress)
 
 
 def subset_builder(
-    graph: onnx.ModelProto, scales: Scales, spec: ModelSpec, folder: Path, borders_float: bool = True
+    graph: onnx.ModelProto,
+    scales: Scales,
+    spec: ModelSpec,
+    folder: Path,
+    borders_float: bool = True,
+    products_float: bool = True,
 ) -> Build:
     """How `rank_layers` gets its networks: the float graph with the named layers in INT8.
 
@@ -114,16 +122,18 @@ def subset_builder(
         spec: of the network.
         folder: where the one file at hand is written; the next one replaces it.
         borders_float: as `place` takes it.
+        products_float: as `place` takes it.
     """
     from roadedge.calibration.flow import ends_of, flow_of
     from roadedge.calibration.insert import insert_qdq
     from roadedge.models.placement import place
 
     steps, ends = flow_of(graph), ends_of(graph)
-    layers = dict.fromkeys(weight_of(name) for name in place(steps, *ends, (), borders_float).convolutions)
+    rules = borders_float, products_float
+    layers = dict.fromkeys(weight_of(name) for name in place(steps, *ends, (), *rules).convolutions)
 
     def build(quantized: Collection[str]) -> Path:
-        placement = place(steps, *ends, [name for name in layers if name not in quantized], borders_float)
+        placement = place(steps, *ends, [name for name in layers if name not in quantized], *rules)
         # A shortcut that the whole graph leaves alone has no scale there, and is none of this layer's doing.
         points = tuple(point for point in placement.points if point.value in scales.activations)
         made = insert_qdq(graph, dataclasses.replace(placement, points=points), scales) if quantized else graph

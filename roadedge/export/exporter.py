@@ -298,7 +298,8 @@ def _write_quantized(
     model = write_graph(deployed.unquantized(), draft, spec.size, spec.batch, opset, simplify)
     fed, returned = ([port.name for port in ports] for ports in (model.graph.input, model.graph.output))
     kept = deployed.quantization
-    placement = place(flow_of(model), fed, returned, kept.keep_float, kept.borders_float)
+    rules = kept.keep_float, kept.borders_float, kept.products_float
+    placement = place(flow_of(model), fed, returned, *rules)
     values, weights = deployed.scales()
     if placement.reads.keys() != values.keys() or set(placement.convolutions) != weights.keys():
         differing = sorted(placement.reads.keys() ^ values.keys())[:4]
@@ -386,7 +387,9 @@ def _calibration(network: RoadNet, provenance: dict[str, Any]) -> dict[str, Any]
             "data": provenance.get("data"),
             "keep_float": list(network.quantization.keep_float),
             "borders_float": network.quantization.borders_float,
+            "products_float": network.quantization.products_float,
             "float_convolutions": list(network.placement.float_convolutions),
+            "float_behind_products": list(network.placement.behind_products),
             "scales": {"values": len(values), "smallest": min(values.values()), "largest": max(values.values()),
                        "weights": len(weights)},
         }

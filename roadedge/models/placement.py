@@ -8,6 +8,8 @@ The rule is TensorRT's: what its kernels fuse must not be parted by a Q/DQ pair.
 - Values that are concatenated, or moved about without being changed, share one scale with what becomes of them, and
   are quantized where they are made: the concatenation is then a copy of bytes.
 - The first convolutions behind the inputs and the last ones before the outputs stay float unless asked otherwise.
+- So do convolutions that read products of two maps, sums that nothing divides: these grow with the count of pixels, and
+  what the next norm leaves of them is a small difference of large numbers, which one scale of int8 cannot tell.
 
 Source: NVIDIA's guidance on explicit quantization; the layout of the rule is ours (docs/adr/0007).
 """
@@ -33,7 +35,8 @@ class FlowStep:
     """One operation. Weights and constants are not among its inputs.
 
     `kind` is `conv`, `deconv`, `add` (of two values), `concat`, `pass` (values moved or left out, not changed: slice,
-    gather, transpose, max-pool, depth-to-space), or `other`. The name of a convolution is that of its weight without
+    gather, transpose, max-pool, depth-to-space), `product` (matrix product of two computed values), `bounded` (softmax,
+    sigmoid, tanh, a division by a computed value), or `other`. The name of a convolution is that of its weight without
     `.weight`; where one weight is read more than once, the later steps are called `NAME#2`, `NAME#3`.
     """
 
@@ -69,6 +72,7 @@ class Placement:
     points: tuple[Point, ...]
     reads: dict[str, int]
     shortcuts: tuple[tuple[str, str], ...]  # the adds, and what each is fused with
+    behind_products: tuple[str, ...] = ()  # of the float ones, those that read sums of products of two maps
 
 
 def place(
@@ -77,6 +81,7 @@ def place(
     outputs: Collection[str],
     keep_float: Collection[str] = (),
     borders_float: bool = True,
+    products_float: bool = True,
 ) -> Placement:
     """Decide what is quantised.
 
@@ -86,6 +91,7 @@ def place(
         outputs: values that it returns.
         keep_float: convolutions that stay float; a name without `#` stands for all readings of that weight.
         borders_float: the first and last convolutions stay float too.
+        products_float: convolutions that read sums of products of two maps stay float too.
 
     Raises:
         UnknownNameError: `keep_float` holds a name that is none of the convolutions.
@@ -99,6 +105,9 @@ def place(
     kept = {name for name in convolutions if name in keep_float or weight_of(name) in keep_float}
     if borders_float:
         kept |= graph.first(inputs) | graph.last(outputs)
+    behind = graph.behind_products() if products_float else set()
+    kept |= behind
+    if borders_float or behind:
         kept |= {name for name in convolutions if weight_of(name) in {weight_of(k) for k in kept}}
     quantized = [name for name in convolutions if name not in kept]
     shortcuts = graph.shortcuts(set(quantized))
@@ -116,6 +125,7 @@ def place(
         tuple(Point(v, tuple(names), numbers[v]) for v, names in graph.sources(readers, set(outputs)).items()),
         {named.get(name, name): numbers[value] for value, names in readers.items() for name in names},
         tuple((add, fused) for add, (fused, _) in shortcuts.items()),
+        tuple(name for name in convolutions if name in behind),
     )
 
 
@@ -176,6 +186,26 @@ class _Graph:
                     found.add(step.name)
                 else:
                     reaching.update(step.inputs)
+        return found
+
+    def behind_products(self) -> set[str]:
+        """Convolutions that a product of two maps reaches through no other one, and through nothing that bounds it.
+
+        A product one of whose factors is bounded, such as weights from a softmax, does not grow with the pixels.
+        """
+        found: set[str] = set()
+        reached: set[str] = set()
+        bounded: set[str] = set()
+        for step in self.steps:
+            if step.kind == "bounded" or (step.kind == "pass" and bounded.intersection(step.inputs)):
+                bounded.add(step.output)
+            elif step.kind == "product" and not bounded.intersection(step.inputs):
+                reached.add(step.output)
+            elif reached.intersection(step.inputs):
+                if step.kind in CONVOLUTIONS:
+                    found.add(step.name)
+                else:
+                    reached.add(step.output)
         return found
 
     def shortcuts(self, quantized: set[str]) -> dict[str, tuple[str, tuple[str, ...]]]:

@@ -27,6 +27,12 @@ from roadedge.spec import ModelSpec
 
 MOVES = (operator.getitem, torch.permute, torch.flatten, torch.index_select, torch.reshape)
 MOVING_METHODS = ("permute", "flatten", "index_select", "reshape", "view", "contiguous", "transpose")
+PRODUCTS = (operator.matmul, torch.matmul, torch.bmm, torch.einsum)
+PRODUCT_METHODS = ("matmul", "bmm")
+BOUNDED = (torch.softmax, torch.sigmoid, torch.tanh, nn.functional.softmax)
+BOUNDED_METHODS = ("softmax", "sigmoid", "tanh")
+BOUNDED_MODULES = (nn.Softmax, nn.Sigmoid, nn.Hardsigmoid, nn.Tanh)
+DIVISIONS = (operator.truediv, torch.div, "div")
 MOVING_MODULES = (nn.MaxPool2d, nn.PixelShuffle, nn.Flatten)
 
 
@@ -37,6 +43,7 @@ class Quantization:
     keep_float: tuple[str, ...] = ()
     borders_float: bool = True
     learned: bool = False
+    products_float: bool = True
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON values."""
@@ -44,8 +51,9 @@ class Quantization:
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Quantization:
-        """From JSON values."""
-        return cls(tuple(values["keep_float"]), values["borders_float"], values["learned"])
+        """From JSON values; a network of before there was the rule of products was quantized without it."""
+        products = values.get("products_float", False)
+        return cls(tuple(values["keep_float"]), values["borders_float"], values["learned"], products)
 
 
 class QuantizedNet(RoadNet):
@@ -71,7 +79,8 @@ class QuantizedNet(RoadNet):
         graph = _without_identities(folded, _Tracer().trace(folded))
         steps, nodes = _flow(folded, graph)
         fed, returned = _ends(graph)
-        self.placement = place(steps, fed, returned, quantization.keep_float, quantization.borders_float)
+        kept = quantization.keep_float, quantization.borders_float, quantization.products_float
+        self.placement = place(steps, fed, returned, *kept)
         self.body = fx.GraphModule(folded, graph)
         self._quantize_weights()
         self._insert_points(nodes)
@@ -222,7 +231,13 @@ def _kind(network: nn.Module, node: fx.Node) -> str:
             return "conv"
         if isinstance(module, nn.ConvTranspose2d):
             return "deconv"
+        if isinstance(module, BOUNDED_MODULES):
+            return "bounded"
         return "pass" if isinstance(module, MOVING_MODULES) else "other"
+    if node.target in (*PRODUCTS, *PRODUCT_METHODS) and _computed(node) > 1:
+        return "product"
+    if node.target in (*BOUNDED, *BOUNDED_METHODS) or (node.target in DIVISIONS and _computed(node) > 1):
+        return "bounded"
     if node.op == "call_method":
         return "pass" if node.target in MOVING_METHODS else "other"
     adds: tuple[Callable[..., Any], ...] = (operator.add, torch.add, operator.iadd)
@@ -231,6 +246,11 @@ def _kind(network: nn.Module, node: fx.Node) -> str:
     if node.target in (torch.cat, torch.concat):
         return "concat"
     return "pass" if node.target in MOVES else "other"
+
+
+def _computed(node: fx.Node) -> int:
+    """How many of the values that a node reads are no stored ones."""
+    return sum(one.op != "get_attr" for one in node.all_input_nodes)
 
 
 def _ends(graph: fx.Graph) -> tuple[set[str], set[str]]:

@@ -8,6 +8,7 @@ import numpy as np
 import onnx
 import pytest
 import torch
+from torch import Tensor, nn
 
 from roadedge.calibration.emissions import compare_scales
 from roadedge.calibration.flow import ends_of, flow_of
@@ -17,11 +18,14 @@ from roadedge.export import asked_precision, export_model
 from roadedge.export.exporter import ExportResult
 from roadedge.export.graph import write_graph
 from roadedge.models import create_model
+from roadedge.models.blocks import RoadNet
 from roadedge.models.checkpoint import load_network, save_network
+from roadedge.models.dual_graph import DualGraph
+from roadedge.models.layers import joined
 from roadedge.models.placement import Placement, place
 from roadedge.models.quantized import Quantization, QuantizedNet
 from roadedge.runners import open_runner
-from roadedge.spec import read_sidecar
+from roadedge.spec import ModelSpec, read_sidecar
 from roadedge.training.qat import quantized
 from roadedge.training.recipe import QatSpec
 from tests.export.artefacts import SIZE, network, noise, samples
@@ -100,6 +104,32 @@ def test_torch_and_onnx_are_quantized_in_the_same_places(name: str, tmp_path: Pa
     assert set(theirs.float_convolutions) == set(ours.placement.float_convolutions)
     shared = [_sharing(placement) for placement in (theirs, ours.placement)]
     assert shared[0] == shared[1]
+
+
+class Reasoning(RoadNet):
+    """A graph of pixels between a stem and a head."""
+
+    def __init__(self) -> None:
+        super().__init__(ModelSpec("reasoning", inputs=("image",)))
+        self.inputs, self.stem = joined(self.spec), nn.Conv2d(3, 8, 3, 1, 1)
+        self.reason, self.head = DualGraph(8), nn.Conv2d(8, 1, 1)
+
+    def forward(self, feeds: dict[str, Tensor]) -> dict[str, Tensor]:
+        return {"logits": self.head(self.reason(torch.relu(self.stem(self.inputs(feeds)))))}
+
+
+def test_what_reads_sums_over_all_pixels_is_left_float_by_both(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    net = Reasoning().eval()
+    disturb_norms(net)
+    ours = QuantizedNet(net, Quantization())
+    graph = write_graph(ours.unquantized(), tmp_path / "float.onnx", (64, 64), 1)
+    theirs = place(flow_of(graph), *ends_of(graph))
+    parts = ("between_nodes", "between_states", "back")
+    for placement in (theirs, ours.placement):
+        assert set(placement.behind_products) == {f"reason.feature.{part}.0" for part in parts}
+        assert "reason.spatial.mix.0" in placement.convolutions  # what a softmax has bounded
+    assert QuantizedNet(net, Quantization(products_float=False)).placement.behind_products == ()
 
 
 def test_the_runner_says_int8(exported: dict[str, ExportResult]) -> None:

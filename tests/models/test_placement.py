@@ -123,3 +123,35 @@ def test_scales_are_numbers_of_float16() -> None:
     assert scales[0] == pytest.approx(1 / 127, rel=1e-3)
     assert (scales >= 2.0**-14).all()
     assert np.array_equal(snapped(scales), scales)
+
+
+def behind_products(*steps: FlowStep) -> tuple[str, ...]:
+    first = step("a", "conv", "in", "a")
+    return placed(first, *steps, step("end", "conv", "last", "end")).behind_products
+
+
+def test_what_reads_sums_of_products_of_two_maps_stays_float() -> None:
+    steps = (
+        step("a", "conv", "in", "a"),
+        step("sums", "product", "a a", "sums"),
+        step("turned", "pass", "sums", "turned"),
+        step("b", "conv", "turned", "b"),
+        step("added", "add", "sums b", "added"),
+        step("relu", "other", "added", "relu"),
+        step("c", "conv", "relu", "c"),
+        step("d", "conv", "c", "d"),
+    )
+    placement = placed(*steps)
+    assert placement.behind_products == placement.float_convolutions == ("b", "c")
+    assert readers(placement) == {"in": ("a",), "c": ("d",)}  # nor is the sum a shortcut
+    everything = place(steps, ["in"], ["d"], (), False, products_float=False)
+    assert everything.convolutions == ("a", "b", "c", "d")
+    assert everything.behind_products == everything.float_convolutions == ()
+
+
+def test_products_that_something_bounds_are_quantised_behind() -> None:
+    weights = (step("scores", "product", "a a", "scores"), step("weights", "bounded", "scores", "weights"))
+    moved = step("moved", "pass", "weights", "moved")
+    assert behind_products(*weights, moved, step("mean", "product", "a moved", "last")) == ()
+    assert behind_products(*weights, step("gated", "other", "a weights", "last")) == ()
+    assert behind_products(*weights, step("kept", "other", "a scores", "last")) == ("end",)
