@@ -119,7 +119,7 @@ def scales_by_reader(model: onnx.ModelProto) -> tuple[dict[str, float], dict[str
         elif step.kind == "add":
             for value, other in (node.input[:2], node.input[1::-1]):
                 if (scale := _scale_behind(value, makers, stored)) is not None:
-                    fused = by_output.get(other)
+                    fused = by_output.get(_before_casts(other, makers))
                     named = fused.name if fused is not None and fused.kind in KINDS.values() else step.name
                     values[f"{named}:shortcut"] = float(scale.reshape(-1)[0])
     return values, weights
@@ -224,13 +224,19 @@ def _lay_out(graph: onnx.GraphProto, before: dict[str, list[Any]], behind: dict[
 
 def _scale_behind(value: str, makers: dict[str, Any], stored: dict[str, NDArray[Any]]) -> NDArray[Any] | None:
     maker = makers.get(value)
-    while maker is not None and (maker.op_type == "Concat" or moves(maker)):  # what is moved keeps its scale
+    while maker is not None and (maker.op_type in ("Cast", "Concat") or moves(maker)):  # what is moved keeps its scale
         maker = makers.get(maker.input[0])
     if maker is None or maker.op_type != "DequantizeLinear":
         return None
     if maker.input[1] not in stored:
         raise ModelFileError(f"the scale of {value} is computed in the graph; export it with constant scales")
     return stored[maker.input[1]]
+
+
+def _before_casts(value: str, makers: dict[str, Any]) -> str:
+    while value in makers and makers[value].op_type == "Cast":
+        value = makers[value].input[0]
+    return value
 
 
 def _axis(node: onnx.NodeProto) -> int:
