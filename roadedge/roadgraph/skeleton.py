@@ -100,10 +100,10 @@ def _thinning() -> Callable[[NDArray[np.bool_]], NDArray[np.bool_]]:
     """scikit-image's; its modules load their parts late and are found half-made by a second thread that loads them."""
     with _LOADING:
         try:
-            from skimage.morphology import skeletonize as thinned
+            from skimage import morphology
         except ImportError as error:
             raise MissingExtraError("scikit-image", "graph", "tracing roads in a mask") from error
-        return thinned
+        return morphology.skeletonize
 
 
 def half_widths(mask: NDArray[np.bool_]) -> NDArray[np.float32]:
