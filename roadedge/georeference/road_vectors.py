@@ -120,7 +120,10 @@ def _chosen(path: Path, layer: str | None, layers: NDArray[Any]) -> str:
     if not able:
         kinds = ", ".join(f"{name} ({kind or 'no geometry'})" for name, kind in layers[:6]) or "no layer"
         raise DataError(f"{path} holds no layer of lines: {kinds}")
-    raise DataError(f"{path} holds layers of lines ({', '.join(able[:8])}); use --pred-layer or --gt-layer")
+    raise DataError(
+        f"{path} holds layers of lines ({', '.join(able[:8])}); name one by --layer, of scores --pred-layer or "
+        "--gt-layer"
+    )
 
 
 def _read_parquet(path: Path, layer: str | None, within: Box | None, wanted: tuple[str, ...]) -> Any:

@@ -408,9 +408,7 @@ class Pipeline:
             late_ms=(work.begin_ns - work.captured_ns) / 1e6, wait_ms=work.wait_ms,
             paired=second.paired if second else None, device_ms=work.device_ms,
         )  # fmt: skip
-        if self._turn is not None:
-            self._turn.landed(work.index, sum(work.timer.stage_ms[stage] for stage in ("postprocess", "encode")))
-        if not self._land(work.index, record):
+        if not self._land(work.index, record, sum(work.timer.stage_ms[stage] for stage in ("postprocess", "encode"))):
             return
         run.answered += 1
         if frame.truth is not None and work.mask is not None:  # scoring is no part of the run's latency
@@ -445,10 +443,10 @@ class Pipeline:
         else:
             self.run.failures.append(error)
 
-    def _land(self, index: int, record: FrameRecord) -> bool:
-        """The frame's way is over; False where the run is over too."""
+    def _land(self, index: int, record: FrameRecord, after_ms: float | None = None) -> bool:
+        """The frame's way is over, `after_ms` of it after the network; False where the run is over too."""
         if self._turn is not None:
-            self._turn.landed(index)
+            self._turn.landed(index, after_ms)
         with self._lock:
             if self._over:
                 return False

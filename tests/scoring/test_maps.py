@@ -229,7 +229,7 @@ def test_files_without_a_crs_or_of_other_places_are_one_sentence(
         (utm, tmp_path / "swapped.gpkg", (), 8, "longitude comes first"),
         (utm, tmp_path / "metres.geojson", (), 8, "metres need their CRS"),
         (raster, points, (), 8, "holds a Point; expected lines of roads"),
-        (raster, two, (), 8, "holds layers of lines (a, b); use --pred-layer or --gt-layer"),
+        (raster, two, (), 8, "holds layers of lines (a, b); name one by --layer, of scores --pred-layer or --gt-layer"),
         (raster, two, ("--gt-layer", "c"), 2, "unknown layer of two.gpkg 'c'"),
         (raster, utm, ("--pred-layer", "c"), 2, "has no layers"),
         (raster, tmp_path / "cut.gpkg", (), 8, "was it copied whole?"),
