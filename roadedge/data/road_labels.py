@@ -44,7 +44,7 @@ def connectivity(roads: RoadGraph, mask: Classes, scale: int = 1, strip_px: floa
     """
     mask, roads = _at_scale(mask, scale), _scaled(roads, scale)
     wide = max(strip_px / scale, 2.0)
-    classes = np.where(draw(roads, mask.shape[:2], wide), 2, 0).astype(np.uint8)
+    classes = np.where(_strips(roads, mask.shape, wide), 2, 0).astype(np.uint8)
     ways = np.minimum(roads.degree, 4)
     ways[(ways == 1) & _near_unknown(roads.nodes, mask, max(_OPEN_PX / scale, 1.0))] = 2
     for number in (1, 3, 4):
@@ -110,29 +110,40 @@ def _scaled(roads: RoadGraph, scale: int) -> RoadGraph:
     return roads if scale == 1 else roads.moved(lambda xy: np.asarray(xy) / scale, PIXEL)
 
 
-def _discs(centres: Line, size: tuple[int, ...], radius: float) -> NDArray[np.bool_]:
-    """(H, W) pixels within `radius` of one of the points."""
-    import cv2
+def _strips(roads: RoadGraph, size: tuple[int, ...], wide: float) -> NDArray[np.bool_]:
+    """(H, W) pixels of strips along the roads, also of those whose middle runs beside the picture."""
+    beside = int(np.ceil(wide / 2)) + 1
+    height, width = size
+    drawn = draw(
+        roads.moved(lambda xy: np.asarray(xy) + beside, PIXEL), (height + 2 * beside, width + 2 * beside), wide
+    )
+    return drawn[beside : beside + height, beside : beside + width]
 
-    margin = int(np.ceil(radius)) + 1
-    plane = np.ones((size[0] + 2 * margin, size[1] + 2 * margin), np.uint8)
-    column, row = np.floor(centres).astype(int).reshape(-1, 2).T + margin
-    inside = (column >= 0) & (row >= 0) & (column < plane.shape[1]) & (row < plane.shape[0])
-    if not inside.any():
-        return np.zeros(size, np.bool_)
-    plane[row[inside], column[inside]] = 0
-    away = cv2.distanceTransform(plane, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
-    return np.asarray(away <= radius, np.bool_)[margin : margin + size[0], margin : margin + size[1]]
+
+def _discs(centres: Line, size: tuple[int, ...], radius: float) -> NDArray[np.bool_]:
+    """(H, W) pixels within `radius` of one of the pixels in which the points lie."""
+    plane = np.zeros(size, np.bool_)
+    row, column = _around(centres, radius)
+    inside = (row >= 0) & (column >= 0) & (row < size[0]) & (column < size[1])
+    plane[row[inside], column[inside]] = True
+    return plane
 
 
 def _near_unknown(nodes: Line, mask: Classes, reach: float) -> NDArray[np.bool_]:
     """(N,) whether a node lies beside pixels that are ignored, or beside the border."""
-    import cv2
+    unknown = np.pad(mask == 128, 1, constant_values=True)
+    row, column = (at + 1 for at in _around(nodes, reach))
+    found = unknown[row.clip(0, unknown.shape[0] - 1), column.clip(0, unknown.shape[1] - 1)]
+    return np.asarray(found.any(1), np.bool_)
 
-    known = np.pad((mask != 128).astype(np.uint8), 1)
-    away = cv2.distanceTransform(known, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
-    column, row = np.floor(nodes).astype(int).reshape(-1, 2).T + 1
-    return np.asarray(away[row.clip(0, known.shape[0] - 1), column.clip(0, known.shape[1] - 1)] <= reach, np.bool_)
+
+def _around(points: Line, radius: float) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """(N, K) rows and columns of the pixels within `radius` of that of each point, from centre to centre."""
+    most = int(radius)
+    rows, columns = np.mgrid[-most : most + 1, -most : most + 1].reshape(2, -1)
+    near = rows**2 + columns**2 <= radius**2
+    column, row = np.floor(points).astype(np.int64).reshape(-1, 2).T
+    return row[:, None] + rows[near], column[:, None] + columns[near]
 
 
 def _directed(line: Line, size: tuple[int, ...]) -> Line:

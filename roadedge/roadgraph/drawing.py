@@ -9,6 +9,7 @@ from roadedge.errors import SpecMismatchError
 from roadedge.roadgraph.graph import PIXEL, RoadGraph
 
 _SHIFT = 4  # OpenCV draws at sixteenths of a pixel
+_BY_DISTANCE = 8.0  # from this radius on distances to all lines at once are faster than a disc at each pixel of them
 
 
 def draw(graph: RoadGraph, size: tuple[int, int], width_px: float | None = 1) -> NDArray[np.bool_]:
@@ -35,12 +36,22 @@ def draw(graph: RoadGraph, size: tuple[int, int], width_px: float | None = 1) ->
         for number in np.flatnonzero(widths == wide):
             vertices = np.rint((graph.lines[number] - 0.5) * 2**_SHIFT).astype(np.int32)  # OpenCV counts from centres
             cv2.polylines(centre, [vertices[:, None]], False, 1, 1, cv2.LINE_8, _SHIFT)
-        if wide > 1:  # by distance, because OpenCV's own thick lines come out up to two pixels wider than asked for
-            away = cv2.distanceTransform(1 - centre, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
-            canvas |= (away <= (wide - 1) / 2) & bool(centre.any())
-        else:
-            canvas |= centre.astype(np.bool_)
+        canvas |= _within(centre, (float(wide) - 1) / 2)
     return canvas
+
+
+def _within(centre: NDArray[np.uint8], radius: float) -> NDArray[np.bool_]:
+    """Pixels within `radius` of those that are 1; OpenCV's own thick lines come out up to two pixels too wide."""
+    import cv2
+
+    if radius < 1 or not centre.any():
+        return centre.astype(np.bool_)
+    if radius > _BY_DISTANCE:
+        away = cv2.distanceTransform(1 - centre, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
+        return np.asarray(away <= radius, np.bool_)
+    rows, columns = np.ogrid[-int(radius) : int(radius) + 1, -int(radius) : int(radius) + 1]
+    disc = (rows**2 + columns**2 <= radius**2).astype(np.uint8)
+    return np.asarray(cv2.dilate(centre, disc), np.bool_)
 
 
 def _width_px(graph: RoadGraph, number: int) -> float:
