@@ -161,6 +161,9 @@ def quantize(
     keep_float: Annotated[
         str | None, typer.Option(help="Convolutions that stay float, comma-separated; auto: by their sensitivity.")
     ] = None,
+    keep_float32: Annotated[
+        str | None, typer.Option(help="Parts that stay float32 in FP16 graphs, with commas; auto: as few as needed.")
+    ] = None,
     quantize_products: Annotated[
         bool, typer.Option("--quantize-products", help="Also what reads sums over all pixels; float by default.")
     ] = False,
@@ -192,7 +195,7 @@ def quantize(
     options = QuantizeOptions(
         model, tuple(data or []), mode, method, calib, samples, cache, kept, sensitivity,
         steps, epochs, lr, learned or None, recipe, parse_size(size), seed, gate, min_iou_ratio, threads,
-        output, overwrite, resume, device, not quantize_products,
+        output, overwrite, resume, device, not quantize_products, _names(keep_float32),
     )  # fmt: skip
     _show_quantized(run(options, (lambda text: None) if quiet else say, not quiet), as_json)
 
@@ -203,15 +206,24 @@ def crops(
     output: Annotated[Path, typer.Option("-o", "--output", help="A new folder.", show_default=False)],
     crop: Annotated[int, typer.Option(help="Side of the crops, pixels.")] = 512,
     overlap: Annotated[int, typer.Option(help="Of neighbours in the train split, pixels.")] = 256,
+    resize: Annotated[int, typer.Option(help="Bring the longer side of tiles to so many pixels first; 0: not.")] = 0,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with a run that was stopped.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Begin anew; replace crops that are there.")] = False,
+    as_json: Json = False,
+    quiet: Annotated[bool, typer.Option("-q", "--quiet", help="No progress.")] = False,
     verbose: Verbose = False,
 ) -> None:
     """Cut a published data set into crops, written as a folder data set; training itself needs none."""
-    from roadedge.data.crops import write_crops
+    from roadedge.data.crops import CropOptions, write_crops
 
-    counts = write_crops(data, output, crop, overlap)
+    options = CropOptions(crop, overlap, resize)
+    counts = write_crops(data, output, options, resume, overwrite, None if quiet else say)
+    if as_json:
+        print_json({"folder": str(output.resolve()), **counts})
+        return
     written = ", ".join(f"{counts[split]} {split}" for split in ("train", "val", "test") if split in counts)
     say(f"{written}; {counts['left_out']} tiles with empty frames left out")
-    say(f"Results saved to {output}")
+    say(f"Results saved to {output.resolve()}")
 
 
 @app.command("eval")
@@ -399,6 +411,9 @@ def export(
         bool, typer.Option("--int8", help="Write the INT8 graph of a NAME.int8.pt; with --fp16 its FP16 remainder.")
     ] = False,
     precision: Annotated[str | None, typer.Option(help="Instead: fp32, fp16, int8 or int8-fp16.")] = None,
+    keep_float32: Annotated[
+        str | None, typer.Option(help="Parts that stay float32 in an FP16 graph, with commas; auto: as few as needed.")
+    ] = None,
     target: Annotated[str | None, typer.Option(help="A device of export/: its precision and size, its engine.")] = None,
     form: Annotated[
         str | None, typer.Option("--format", help="onnx, engine or both; default the engine too, where it can be.")
@@ -444,6 +459,7 @@ def export(
     result = export_model(
         path, output, asked, parse_size(side), batch,
         parse_dynamic(dynamic) if dynamic else None, opset, simplify, fold, data, overwrite,
+        _names(keep_float32), progress=True,
     )  # fmt: skip
     if not as_json:
         print(*export_lines(result), sep="\n")
@@ -852,6 +868,11 @@ def demo(
     from roadedge.demo import fly
 
     _show(lambda: fly(seconds, output, say, model, overwrite), as_json)
+
+
+def _names(text: str | None) -> tuple[str, ...]:
+    """What stands between the commas; nothing where nothing was given."""
+    return () if text is None else tuple(part.strip() for part in text.split(","))
 
 
 def _show_quantized(result: QuantizeResult, as_json: bool, more: dict[str, Any] | None = None) -> None:

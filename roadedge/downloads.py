@@ -57,11 +57,20 @@ def without_digest(text: str) -> tuple[str, str | None]:
 
 
 def cache_folder() -> Path:
-    """Where fetched files are kept: $ROADEDGE_CACHE, else roadedge/ in the user's cache."""
+    """Where what can be had again is kept: $ROADEDGE_CACHE, else roadedge/ in the user's cache.
+
+    Raises:
+        UsageError: the user has no home, as in a container of a number without a name.
+    """
     if os.environ.get(CACHE_VARIABLE):
         return Path(os.environ[CACHE_VARIABLE]).expanduser()
     base = os.environ.get("XDG_CACHE_HOME")
-    return (Path(base).expanduser() if base else Path.home() / ".cache") / "roadedge"
+    try:
+        return (Path(base).expanduser() if base else Path.home() / ".cache") / "roadedge"
+    except RuntimeError as error:
+        raise UsageError(
+            f"this user has no home folder to cache files in; name a folder in {CACHE_VARIABLE}"
+        ) from error
 
 
 def cached_path(url: str) -> Path:
@@ -85,9 +94,9 @@ def fetch(url: str, sha256: str | None = None, tell: Tell = lambda text: None) -
     """
     path = cached_path(url)
     if path.is_file():
-        if sha256 is not None:
-            check_digest(path, sha256)
-        return path
+        if sha256 is None or digest_of(path) == sha256.lower():
+            return path
+        tell(f"{path}, fetched before, has another digest than {sha256.lower()}; it is fetched anew")
     tell(f"fetching {masked(url)}")
     _sweep(path.parent)
     with replacing(path) as temporary:
@@ -100,15 +109,20 @@ def fetch(url: str, sha256: str | None = None, tell: Tell = lambda text: None) -
 
 def check_digest(path: Path, sha256: str, called: str | None = None) -> None:
     """Raise ModelFileError where a file has another digest; `called` is its name in the message."""
+    if (digest := digest_of(path)) != sha256.lower():
+        raise ModelFileError(
+            f"{called or path} has the SHA-256 digest {digest} and {sha256.lower()} was expected; "
+            "it is another file, or was changed: fetch it again from where the digest is given"
+        )
+
+
+def digest_of(path: Path) -> str:
+    """The SHA-256 digest of a file in small letters, without holding it in memory."""
     digest = hashlib.sha256()
     with path.open("rb") as file:
         while chunk := file.read(CHUNK_BYTES):
             digest.update(chunk)
-    if digest.hexdigest() != sha256.lower():
-        raise ModelFileError(
-            f"{called or path} has the SHA-256 digest {digest.hexdigest()} and {sha256.lower()} was expected; "
-            "it is another file, or was changed: fetch it again from where the digest is given"
-        )
+    return digest.hexdigest()
 
 
 def _receive(url: str, path: Path, tell: Tell) -> None:

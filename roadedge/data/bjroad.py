@@ -12,7 +12,7 @@ from pathlib import Path
 
 from roadedge.data.folder import Entry
 from roadedge.data.layout import Layout
-from roadedge.data.pairing import files_ending, held_out, partners
+from roadedge.data.pairing import disjoint, files_ending, held_out, partners
 
 GSD_M = 0.5
 VALIDATION_SHARE = 0.1
@@ -25,8 +25,9 @@ def _matches(root: Path) -> bool:
 def _entries(root: Path, second: str, fold: int) -> list[Entry]:
     found = _part(root / "train_val", second, "train")
     held = held_out((entry.id for entry in found), VALIDATION_SHARE)
-    found = [replace(entry, split="val") if entry.id in held else entry for entry in found]
-    return found + (_part(root / "test", second, "test") if (root / "test").is_dir() else [])
+    tested = _part(root / "test", second, "test") if (root / "test").is_dir() else []
+    disjoint({"train_val": [entry.id for entry in found], "test": [entry.id for entry in tested]}, root)
+    return [replace(entry, split="val") if entry.id in held else entry for entry in found] + tested
 
 
 def _part(folder: Path, second: str, split: str) -> list[Entry]:

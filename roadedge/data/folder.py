@@ -1,4 +1,7 @@
-"""The folder data set: `image/`, `mask/`, a second modality, and `split.csv` where the split is given."""
+"""The folder data set: `image/`, `mask/`, a second modality, and `split.csv` where the split is given.
+
+`roads/<id>.geojson`, where present, are centre lines in pixels, which labels are drawn from instead of the mask's own.
+"""
 
 from __future__ import annotations
 
@@ -18,6 +21,7 @@ from roadedge.sample import Sample
 from roadedge.trajectory import read_points
 
 POINT_SUFFIXES = (".csv", ".csv.gz", ".parquet")
+ROAD_SUFFIXES = (".geojson",)
 VALIDATION_SHARE = 0.2  # of the places, where the data set brings no split
 
 
@@ -35,16 +39,18 @@ class Entry:
     gsd_m: float | None = None
     label: str = "road-255"  # how the mask is written, a key of label_values.LABELS
     pixels: str = "rgb"  # how the image is written: rgb, or the eight bands of worldview
+    roads: Path | None = None  # centre lines
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class LabelledSample:
-    """A sample and its truth: `mask` is (H, W) uint8, 255 road, 0 not, 128 ignored."""
+    """A sample and its truth: `mask` is (H, W) uint8, 255 road, 0 not, 128 ignored; `roads` a file of centre lines."""
 
     sample: Sample
     mask: NDArray[np.uint8]
     group: str
     split: str
+    roads: Path | None = None
 
     @property
     def id(self) -> str:
@@ -117,7 +123,7 @@ def read_entry(entry: Entry) -> LabelledSample:
         second = read_raster(entry.raster)
         _check_grid(entry.raster, second, entry.image, image)
     sample = Sample(image, second, gsd_m=entry.gsd_m, id=entry.id)
-    return LabelledSample(sample, mask, entry.group, entry.split)
+    return LabelledSample(sample, mask, entry.group, entry.split, entry.roads)
 
 
 def hold_out(entries: list[Entry], groups: int) -> tuple[list[Entry], list[Entry]]:
@@ -207,6 +213,7 @@ def _from_table(table: Path, second: str) -> list[Entry]:
         raise DataError(f"{table} cannot be read as a table ({error}); expected CSV in UTF-8") from error
     root = table.parent
     points, rasters = _second_files(root, second, listed=names)
+    lines = {} if "roads" in names else _by_stem(root / "roads", ROAD_SUFFIXES)
     entries = []
     for line, row in listed:
         image, mask, split = row["image"], row["mask"], row["split"]
@@ -214,7 +221,7 @@ def _from_table(table: Path, second: str) -> list[Entry]:
             raise DataError(f"{table} has no image, mask or split in line {line}; fill it in or take the line out")
         name, place = Path(image).stem, Path(mask).stem
         track = row.get("trajectory") if second == "trajectory" else None
-        raster = row.get("heatmap" if second == "trajectory" else second)
+        raster, roads = row.get("heatmap" if second == "trajectory" else second), row.get("roads")
         entries.append(
             Entry(
                 id=name,
@@ -225,6 +232,7 @@ def _from_table(table: Path, second: str) -> list[Entry]:
                 points=root / track if track else points.get(name, points.get(place)),
                 raster=root / raster if raster else rasters.get(name, rasters.get(place)),
                 gsd_m=_positive(row.get("gsd_m"), table),
+                roads=root / roads if roads else lines.get(name, lines.get(place)),
             )
         )
     return entries
@@ -263,12 +271,13 @@ def _from_folders(root: Path, second: str) -> list[Entry]:
     images = _by_stem(root / "image", IMAGE_SUFFIXES)
     masks = _by_stem(root / "mask", (".png",))
     points, rasters = _second_files(root, second, listed=[])
+    lines = _by_stem(root / "roads", ROAD_SUFFIXES)
     entries = []
     for name, image in sorted(images.items()):
         place = _place_of(name, masks)
         if place is not None:
-            track, raster = (files.get(name, files.get(place)) for files in (points, rasters))
-            entries.append(Entry(name, place, _split_of(place), image, masks[place], track, raster))
+            track, raster, roads = (files.get(name, files.get(place)) for files in (points, rasters, lines))
+            entries.append(Entry(name, place, _split_of(place), image, masks[place], track, raster, roads=roads))
     if not entries:
         raise DataError(
             f"{root} needs image/<id>.png|jpg|tif and mask/<id>.png with the same ids; it has no such pair, "

@@ -61,6 +61,11 @@ def _above(path: Path, level: float) -> Mask:
     plane = _levels(path)
     if 0 < plane.max(initial=0) <= 1:
         raise DataError(f"{path} seems to hold 0 and 1, expected levels up to 255; multiply it by 255")
+    if plane.size and plane.min() > level and plane.min() != plane.max():
+        raise DataError(
+            f"{path} holds levels from {plane.min()} to {plane.max()}, of which all would be road; expected 0 where "
+            "there is none"
+        )
     return _road(plane > level)
 
 

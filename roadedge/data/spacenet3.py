@@ -2,7 +2,8 @@
 
 Two layouts are in use. Road connectivity's successors: `trainval/*.tif` of eight bands with
 `trainval_labels/train_masks/*.png`. Joint connectivity: `images/*.tif` in RGB with `masks/*.png`. Image and mask are
-partners by the area and number in their names (`AOI_2_Vegas_img7`), else by their whole stems.
+partners by the area and number in their names (`AOI_2_Vegas_img7`), else by their whole stems: other data sets in the
+second layout, whose GSD nobody knows.
 """
 
 from __future__ import annotations
@@ -29,7 +30,8 @@ _NAME = re.compile(r"AOI_(\d+)_([A-Za-z]+).*?img_?(\d+)$")
 def read_worldview(path: Path) -> NDArray[np.uint8]:
     """A GeoTIFF of eight bands as (H, W, 3) uint8 RGB, each band stretched from its 2nd to its 98th percentile.
 
-    Pixels that are zero are no data and stay out of the percentiles. A file of three or four bands is read as it is.
+    Pixels that are zero are no data, stay out of the percentiles and stay zero; no others become zero. A file of three
+    or four bands is read as it is.
 
     Raises:
         DataError: unreadable, or another number of bands.
@@ -58,7 +60,7 @@ def _stretched(plane: NDArray[np.generic]) -> NDArray[np.uint8]:
     known = plane[plane != 0]
     low, high = np.percentile(known, (2, 98)) if known.size else (0.0, 1.0)
     scaled = (plane.astype(np.float32) - low) * (255 / max(high - low, 1e-6))
-    return np.where(plane == 0, 0, np.rint(scaled.clip(0, 255))).astype(np.uint8)
+    return np.where(plane == 0, 0, np.rint(scaled.clip(1, 255))).astype(np.uint8)
 
 
 def _key(stem: str) -> str:
@@ -83,10 +85,11 @@ def _entries(root: Path, second: str, fold: int) -> list[Entry]:
     names = partners(root, image=images, mask=masks)
     held = held_out(names, HELD_SHARE)
     label, pixels = ("gaussian", "worldview") if eight else ("above-half", "rgb")
-    return [
-        Entry(n, n, "val" if n in held else "train", images[n], masks[n], gsd_m=GSD_M, label=label, pixels=pixels)
-        for n in names
-    ]
+    found = []
+    for n in names:
+        split, gsd_m = "val" if n in held else "train", GSD_M if eight or _NAME.search(n) else None
+        found.append(Entry(n, n, split, images[n], masks[n], gsd_m=gsd_m, label=label, pixels=pixels))
+    return found
 
 
 def _keyed(folder: Path, *endings: str) -> dict[str, Path]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections import Counter
 from pathlib import Path
 
@@ -9,10 +10,12 @@ import numpy as np
 import pytest
 
 from roadedge.data.folder import FolderDataset, lidar_folder
+from roadedge.data.label_values import LABELS
 from roadedge.data.layouts import LAYOUTS, layout_of
+from roadedge.data.spacenet3 import read_worldview
 from roadedge.errors import DataError, UsageError
 from roadedge.imagery import write_png
-from tests.data.trees import HEAT, IMAGE, MASK, ROAD, TREES, joint_spacenet3
+from tests.data.trees import HEAT, IMAGE, MASK, ROAD, TREES, joint_spacenet3, write_tiff
 
 SPLITS = {
     "bjroad": {"train": 18, "val": 2, "test": 4},
@@ -158,6 +161,76 @@ def test_an_unknown_class_is_named(tmp_path: Path) -> None:
     write_png(root / "SegmentationClass" / "m0.png", MASK // 255 * 2)
     with pytest.raises(DataError, match=r"the classes 0, 1 \(road\) and 255"):
         FolderDataset(root, "train")[0]
+
+
+def test_roads_of_255_where_1_is_expected_are_not_taken_for_ignored_pixels(tmp_path: Path) -> None:
+    """D-SegNeXt's script for DeepGlobe leaves 0 and 255, and 255 is ignored in its layout."""
+    root = TREES["open-pit"](tmp_path)
+    for path in (root / "SegmentationClass").iterdir():
+        write_png(path, MASK)
+    with pytest.raises(DataError, match="hold 0 and 255 and never 1"):
+        FolderDataset(root)
+    write_png(root / "SegmentationClass" / "m3.png", MASK // 255)  # now 255 may be what it says
+    assert (FolderDataset(root, "train")[0].mask[ROAD] == 128).all()
+
+
+def test_a_label_without_any_background_is_named(tmp_path: Path) -> None:
+    root = TREES["deepglobe"](tmp_path)
+    for path in (root / "train").glob("*_mask.png"):
+        write_png(path, np.where(ROAD, 255, 254).astype(np.uint8))
+    with pytest.raises(DataError, match="levels from 254 to 255, of which all would be road"):
+        FolderDataset(root, "train")[0]
+
+
+@pytest.mark.parametrize("levels", [(0, 127), (128, 0), (250, 3), (255, 0)])
+def test_road_is_what_lies_above_the_half(levels: tuple[int, int], tmp_path: Path) -> None:
+    write_png(tmp_path / "a.png", np.where(ROAD, *levels).astype(np.uint8))
+    expected = MASK if levels[0] > 127 else np.zeros_like(MASK)
+    assert np.array_equal(LABELS["above-half"](tmp_path / "a.png"), expected)
+
+
+def test_gaussian_masks_are_cut_eleven_pixels_beside_the_road(tmp_path: Path) -> None:
+    away = np.abs(np.arange(41) - 20.0)
+    soft = np.rint(255 * np.exp(-(away**2) / (2 * 15**2))).astype(np.uint8)
+    write_png(tmp_path / "a.png", np.tile(soft, (3, 1)))
+    assert np.array_equal(LABELS["gaussian"](tmp_path / "a.png")[0] == 255, away < 11.1)
+
+
+def test_a_tile_that_is_trained_on_and_tested_is_refused(tmp_path: Path) -> None:
+    root = TREES["bjroad"](tmp_path)
+    for kind, name in (("image", "3_7_sat.png"), ("mask", "3_7_mask.png"), ("gps", "3_7_gps.jpg")):
+        (root / "test" / kind / name).write_bytes((root / "train_val" / kind / name).read_bytes())
+    with pytest.raises(DataError, match="lists 3_7 in train_val and in test"):
+        FolderDataset(root)
+
+
+def test_folders_of_the_same_names_with_other_tiles_have_no_gsd_of_spacenet(tmp_path: Path) -> None:
+    for i in range(4):
+        write_tiff(tmp_path / "images" / f"chicago_{i}.tif", IMAGE)
+        write_png(tmp_path / "masks" / f"chicago_{i}.png", MASK)
+    assert {entry.gsd_m for entry in FolderDataset(tmp_path).entries} == {None}
+    assert FolderDataset(joint_spacenet3(tmp_path / "sn"), "train")[0].sample.gsd_m == 0.3
+
+
+def test_bands_are_those_of_red_green_and_blue_stretched_without_the_zeros(tmp_path: Path) -> None:
+    rasterio = pytest.importorskip("rasterio", reason="images of eight bands are read by rasterio (extra geo)")
+    rng = np.random.default_rng(0)
+    bands = rng.integers(20 * np.arange(1, 9)[:, None, None], 20 * np.arange(2, 10)[:, None, None], (8, 60, 60))
+    bands[:, :20] = 0
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # that the file is not georeferenced
+        with rasterio.open(
+            tmp_path / "a.tif", "w", driver="GTiff", width=60, height=60, count=8, dtype="uint8"
+        ) as file:
+            file.write(bands.astype(np.uint8))
+    image = read_worldview(tmp_path / "a.tif")
+    assert not image[:20].any()
+    assert image[20:].min() == 1  # what has no data is told apart from what is dark
+    for channel, number in enumerate((5, 3, 2)):
+        band = bands[number - 1, 20:]
+        low, high = np.percentile(band, (2, 98))
+        expected = np.rint(((band - low) / (high - low) * 255).clip(1, 255))
+        assert np.abs(image[20:, :, channel] - expected).max() <= 1
 
 
 def test_images_that_are_mostly_frame_are_left_out_by_the_papers() -> None:

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import ast
+import importlib
+import inspect
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -9,9 +13,12 @@ import pytest
 from numpy.typing import NDArray
 
 from roadedge.data import traced_roads
+from roadedge.data.folder import FolderDataset
 from roadedge.data.road_labels import connectivity, moved_roads, orientation
-from roadedge.data.traced_roads import cache_folder, cache_path, roads_of
-from roadedge.roadgraph import RoadGraph, TraceOptions
+from roadedge.data.traced_roads import cache_folder, cache_path, drawn_roads, roads_of
+from roadedge.errors import DataError, OutputError, UsageError
+from roadedge.imagery import write_png
+from roadedge.roadgraph import RoadGraph, TraceOptions, write_geojson
 
 SIDE = 96
 BLANK = np.zeros((SIDE, SIDE), np.uint8)
@@ -143,9 +150,93 @@ def test_the_key_tells_masks_settings_and_versions_apart(
     assert len(paths | {cache_path(street, 0.5, options, tmp_path)}) == 5
 
 
+def test_another_tracing_traces_anew(
+    street: NDArray[np.uint8], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = cache_path(street, 0.5, TraceOptions(), tmp_path)
+    assert {f"roadedge.roadgraph.{name}" for name in traced_roads.TRACING} >= _imported("roadedge.roadgraph.trace")
+    monkeypatch.setattr(traced_roads, "code_digest", lambda: "changed")
+    assert cache_path(street, 0.5, TraceOptions(), tmp_path) != before
+
+
+def _imported(module: str) -> set[str]:
+    """The modules of roadgraph that one of them needs, itself among them."""
+    found, new = set(), {module}
+    while new:
+        name = new.pop()
+        found.add(name)
+        tree = ast.parse(inspect.getsource(importlib.import_module(name)))
+        nodes = [node for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)]
+        names = {node.module for node in nodes if node.module and node.module.startswith("roadedge.roadgraph.")}
+        new |= names - found
+    return found
+
+
+def test_what_was_killed_while_it_was_written_is_traced_anew(
+    street: NDArray[np.uint8], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("skimage", reason="roads are traced by scikit-image (extra graph)")
+    with monkeypatch.context() as patch:
+        patch.setattr("os.replace", _killed)
+        with pytest.raises(KeyboardInterrupt):
+            roads_of(street, 0.5, folder=tmp_path)
+    path = cache_path(street, 0.5, TraceOptions(), tmp_path)
+    assert not path.exists()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.with_name(f".{path.stem}.1-2.part.geojson").write_text("{half")  # as kill -9 leaves it
+    with ThreadPoolExecutor(4) as several:
+        found = list(several.map(lambda _: roads_of(street, 0.5, folder=tmp_path), range(8)))
+    assert all(np.array_equal(a, b) for one in found for a, b in zip(one.lines, found[0].lines, strict=True))
+    assert [file.name for file in path.parent.glob("[!.]*")] == [path.name]
+
+
+def _killed(*_: object) -> None:
+    raise KeyboardInterrupt
+
+
+def test_masks_without_roads_are_kept_too(tmp_path: Path) -> None:
+    pytest.importorskip("skimage", reason="roads are traced by scikit-image (extra graph)")
+    for mask in (BLANK, np.full_like(BLANK, 128)):
+        for _ in range(2):
+            assert not roads_of(mask, 0.5, folder=tmp_path).lines
+    assert len(list(tmp_path.rglob("*.geojson"))) == 2
+
+
+def test_a_cache_that_cannot_be_written_says_where_to_put_it(street: NDArray[np.uint8], tmp_path: Path) -> None:
+    pytest.importorskip("skimage", reason="roads are traced by scikit-image (extra graph)")
+    (tmp_path / "roads").write_text("a file")
+    with pytest.raises(OutputError, match="name another folder in ROADEDGE_CACHE"):
+        roads_of(street, 0.5, folder=tmp_path)
+
+
+def test_centre_lines_are_taken_instead_of_the_mask(tmp_path: Path) -> None:
+    for name in ("image", "mask"):
+        write_png(tmp_path / name / "a_b.png", np.repeat(BLANK[..., None], 3, 2) if name == "image" else BLANK)
+    write_geojson(tmp_path / "roads" / "a_b.geojson", CROSSING)
+    item = FolderDataset(tmp_path)[0]
+    assert item.roads == tmp_path / "roads" / "a_b.geojson"
+    assert np.array_equal(connectivity(drawn_roads(item.roads), item.mask), connectivity(CROSSING, BLANK))
+    (tmp_path / "split.csv").write_text("image,mask,split,roads\nimage/a_b.png,mask/a_b.png,train,\n")
+    assert FolderDataset(tmp_path)[0].roads is None
+    (tmp_path / "split.csv").write_text("image,mask,split\nimage/a_b.png,mask/a_b.png,train\n")
+    assert FolderDataset(tmp_path)[0].roads == item.roads
+    item.roads.write_text('{"type": "FeatureCollection", "features": []}')
+    with pytest.raises(DataError, match="expected x, y in pixels of the image"):
+        drawn_roads(item.roads)
+
+
 def test_the_cache_lies_where_the_environment_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
     monkeypatch.delenv("ROADEDGE_CACHE", raising=False)
     assert cache_folder() == tmp_path / "xdg" / "roadedge"
     monkeypatch.setenv("ROADEDGE_CACHE", str(tmp_path / "own"))
     assert cache_folder() == tmp_path / "own"
+    for name in ("ROADEDGE_CACHE", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name)
+    monkeypatch.setattr(Path, "home", _homeless)
+    with pytest.raises(UsageError, match="no home folder"):
+        cache_folder()
+
+
+def _homeless() -> Path:
+    raise RuntimeError("Could not determine home directory.")

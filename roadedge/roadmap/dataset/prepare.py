@@ -16,10 +16,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from roadedge.atomic import write_json, write_text
+from roadedge.data.journal import Journal, digest_of, finished, work_folder
 from roadedge.environment import environment
 from roadedge.errors import DataError
 from roadedge.imagery import write_jpeg, write_png
-from roadedge.roadmap.dataset.journal import Journal, digest_of, finished, work_folder
 from roadedge.roadmap.dataset.options import PrepareOptions, PrepareOrder
 from roadedge.roadmap.dataset.shapes import IGNORED, ROAD, Shapes, read_areas, read_roads
 from roadedge.roadmap.dataset.tile_lidar import TileLidar

@@ -69,10 +69,11 @@ def finished(output: Path, identity: dict[str, Any]) -> dict[str, Any] | None:
 
 
 @contextlib.contextmanager
-def work_folder(output: Path, resume: bool, overwrite: bool) -> Iterator[Path]:
+def work_folder(output: Path, resume: bool, overwrite: bool, keep: bool = False) -> Iterator[Path]:
     """Yield the hidden folder beside `output` in which it is made; it is renamed when the block ends well.
 
-    A folder of a run that was stopped is gone on with by `resume`, emptied by `overwrite`. After a DataError it goes.
+    A folder of a run that was stopped is gone on with by `resume`, emptied by `overwrite`. After a DataError it goes,
+    unless `keep`.
 
     Raises:
         UsageError: `output` is there, an unfinished one is and neither was asked, or another run is at work on it.
@@ -100,8 +101,9 @@ def work_folder(output: Path, resume: bool, overwrite: bool) -> Iterator[Path]:
                         path.unlink()
             try:
                 yield folder
-            except DataError:  # of inputs that will not be better when it is resumed
-                shutil.rmtree(folder, ignore_errors=True)
+            except DataError:
+                if not keep:  # inputs will not be better when it is resumed
+                    shutil.rmtree(folder, ignore_errors=True)
                 raise
             (folder / NAME).unlink(missing_ok=True)
             (folder / ".lock").unlink()
