@@ -84,9 +84,9 @@ def _cu_dgcn(spec: ModelSpec) -> RoadNet:
 
 
 def _joint_connectivity(spec: ModelSpec) -> RoadNet:
-    from roadedge.models.hourglass import JointConnectivity
+    from roadedge.models.hourglass import VARIANTS, JointConnectivity
 
-    return JointConnectivity(spec)
+    return JointConnectivity(spec, VARIANTS[spec.name])
 
 
 MODELS: dict[str, Callable[[ModelSpec], RoadNet]] = {
@@ -133,6 +133,8 @@ MODELS: dict[str, Callable[[ModelSpec], RoadNet]] = {
     "cu-dgcn-large": _cu_dgcn,
     "cu-dgcn-xlarge": _cu_dgcn,
     "joint-connectivity": _joint_connectivity,
+    "joint-connectivity-plain": _joint_connectivity,
+    "joint-connectivity-mb": _joint_connectivity,
     "deepdualmapper": _deepdualmapper,
     "deepdualmapper-slim": _deepdualmapper,
 }

@@ -8,10 +8,11 @@ from torch import Tensor, nn
 from roadedge.models import MODELS
 from roadedge.models.blocks import RoadNet
 
-# Networks that differ from a smaller one of their family by numbers alone, or D-SegNeXt by its gate; their own tests
-# count them, and export that gate.
+# Networks that differ from a smaller one of their family by numbers alone, D-SegNeXt by its gate, joint connectivity by
+# its blocks or branches; their own tests count them, and export that gate and those branches.
 LARGER = {"roadedge-s", "roadedge-m", "segnext-s", "segnext-b", "d-segnext-t", "d-segnext-s", "d-segnext-b"}
 LARGER |= {"deepdualmapper", "cu-dgcn", "cu-dgcn-small", "cu-dgcn-large", "cu-dgcn-xlarge"}
+LARGER |= {"joint-connectivity-plain", "joint-connectivity-mb"}
 # Networks of fusions and baselines whose own tests take them at a fraction of their width.
 TRUNKS = ("linknet34", "dlinknet34", "resunet", "unet", "deeplab", "cmmpnet", "cmipnet")
 LARGER |= {name for name in MODELS if name.startswith(TRUNKS)}

@@ -20,9 +20,9 @@ from roadedge.models.specified import SPECIFIED, Checked, Compared, Specified, c
 from roadedge.spec import ModelSpec
 
 # The rows of the page of costs as they are written there: network, channels fed, parameters (in whole numbers or in M,
-# live ones), GMAC at 512² with matrix products. Its rows "as is" are the same networks with other randomness, and its
-# rows of a MB variant, of LinkNet34MTL, of StackHourglassNetMTL and of SPIN are networks that the papers compare with
-# elsewhere and that are not built here.
+# live ones, with a star all), GMAC at 512² with matrix products. Its rows "as is" are the same networks with other
+# randomness, and its rows of LinkNet34MTL, of StackHourglassNetMTL and of SPIN are networks that the papers compare
+# with elsewhere and that are not built here.
 PAGE = """
 cmipnet              4  31 117 873   52.75
 cmipnet-hrnet18      4   9 924 049   39.08
@@ -40,6 +40,8 @@ unet                 4  39 399 489  218.72
 unet-1d              4  30 049 169  193.47
 deeplabv3plus        4  50 404 833   82.41
 joint-connectivity   3     14.973 M   64.77
+joint-connectivity-plain 3 20.189 M*   64.77
+joint-connectivity-mb    3 29.285 M*  104.26
 cu-dgcn              3     90.841 M  101.27
 cu-dgcn-tiny         3     29.727 M   39.96
 cu-dgcn-small        3     51.361 M   62.05
@@ -62,7 +64,9 @@ def found(network: str, inputs: tuple[str, ...]) -> Specified:
 def test_each_row_of_the_page_is_stated(network: str, channels: str, numbers: str) -> None:
     parameters, cost = numbers.rsplit(maxsplit=1)
     one = found(network, ("image", "trajectory") if channels == "4" else ("image",))
-    if parameters.endswith("M"):
+    if parameters.endswith("M*"):
+        assert f"{(one.parameters + one.unused) / 1e6:.3f} M*" == parameters
+    elif parameters.endswith("M"):
         assert f"{one.parameters / 1e6:.3f} M" == parameters
     else:
         assert one.parameters == int(parameters.replace(" ", ""))
@@ -110,7 +114,23 @@ class TestRowsOfOtherFormsFollowFromOurs:
         live = sum(
             p.numel() for m in network.modules() if isinstance(m, GlobalAwareBlock) for p in m.channels.parameters()
         )
-        assert round((20_327_509 - live - 6 * gates) / 1e6, 3) == 20.189
+        plain = found("joint-connectivity-plain", ("image",))
+        assert plain.unused == 6 * (group - gates)
+        assert plain.parameters + plain.unused == 20_327_509 - live - 6 * gates
+        assert f"{(plain.parameters + plain.unused) / 1e6:.3f} M" == "20.189 M"
+
+    def test_joint_connectivity_with_branches_has_five_groups_more_in_each_stack(self) -> None:
+        one, branched = (found(f"joint-connectivity{name}", ("image",)) for name in ("", "-mb"))
+        with torch.device("meta"):
+            group = 3 * sum(p.numel() for p in GlobalAwareBlock(128, 128).parameters())
+        behind = 128 * 128 + 128 + 2 * 128  # a 1 x 1 convolution and its norm
+        assert branched.unused == one.unused  # what was never called is on the way down
+        assert branched.parameters == one.parameters + 2 * (5 * group + behind)
+        assert f"{(branched.parameters + branched.unused) / 1e6:.3f} M" == "29.285 M"
+        at_quarter = 3 * 2 * 9 * 128**4 / 1e9  # multiply-adds of a group
+        more = at_quarter * (1 + 1 / 4 + 1 / 16 + 2 / 64) + 128**4 / 1e9
+        assert one.gmac is not None
+        assert one.gmac + 2 * more == pytest.approx(104.26, abs=0.0051)
 
     def test_cu_dgcn_computes_its_coarse_outputs_in_training_alone(self) -> None:
         with torch.device("meta"):
@@ -150,7 +170,16 @@ class TestCheck:
         assert main(["models", "--check"]) == 0
         out = capsys.readouterr().out
         assert out.count("equal") == 3  # the rows and the caption
-        assert "31,096,129  31,096,129" in out
+        assert "31,096,129 31,096,129" in out
+
+    def test_all_rows_fit_a_narrow_terminal_with_their_names_whole(self, capsys: pytest.CaptureFixture[str]) -> None:
+        rows = [compared(one, count=False) for one in SPECIFIED]
+        Checked((*rows, dataclasses.replace(rows[0], parameters=0))).print_table()
+        out = capsys.readouterr().out
+        assert max(map(len, out.splitlines())) <= 80
+        assert [one.network for one in SPECIFIED if one.network not in out] == []
+        verdicts = [line.split()[-1] for line in out.splitlines()[1 : 2 + len(rows)]]
+        assert verdicts == ["equal"] * len(rows) + ["DIFFERS"]
 
     def test_a_difference_ends_with_code_8_and_is_named(
         self, few: list[Specified], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
