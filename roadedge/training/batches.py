@@ -22,7 +22,7 @@ from roadedge.data.augment import draw_placement, placed_crop
 from roadedge.data.city import City
 from roadedge.data.folder import Entry, FolderDataset, LabelledSample, hold_out, read_entry, second_of
 from roadedge.data.road_labels import LABELS, Wanted, label_key, moved_roads
-from roadedge.data.traced_roads import roads_of
+from roadedge.data.traced_roads import drawn_roads, roads_of
 from roadedge.errors import DataError, UsageError
 from roadedge.preprocess import Feeds, preprocess
 from roadedge.roadgraph import RoadGraph
@@ -82,12 +82,12 @@ class Pool:
         return item
 
     def roads(self, index: int) -> RoadGraph:
-        """The road graph of one sample's truth, in its pixels."""
+        """The road graph of one sample's truth, in its pixels: its centre lines, or what its mask shows."""
         with self._lock:
             if index in self._roads:
                 return self._roads[index]
         item = self[index]
-        found = roads_of(item.mask, item.sample.gsd_m)
+        found = roads_of(item.mask, item.sample.gsd_m) if item.roads is None else drawn_roads(item.roads)
         with self._lock:
             self._roads[index] = found
         return found
