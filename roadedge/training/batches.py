@@ -6,6 +6,7 @@ one batch without drawing a sample twice, and together they draw what one proces
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import threading
 from collections import OrderedDict
@@ -36,7 +37,7 @@ CITY_VALIDATION_SEED = 7919  # no training city has it
 CITY_VALIDATION_TILES = 16
 HOLD_OUT_SHARE = 0.1
 CACHE_BYTES = 4 << 30  # of one machine; its processes share it
-DRAWING = 2  # changes whenever a step's samples are drawn otherwise than before; the state of a run knows its own
+DRAWING = 3  # changes whenever a step's samples are drawn otherwise than before; the state of a run knows its own
 TRAINING, OBSERVING = 0, 1  # streams: what is trained on, and what is looked at before fine-tuning
 
 
@@ -188,6 +189,9 @@ def make_batch(
     """
     shares = np.array([pool.share for pool in pools])
     shares = shares / shares.sum()
+    augment = recipe.augment
+    if len(spec.inputs) == 1:  # the only input is never left out: nothing would be left to find the road by
+        augment = dataclasses.replace(augment, drop_second_p=0.0, drop_image_p=0.0)
     drawn: list[tuple[Feeds, NDArray[np.uint8]]] = []
     labels: dict[str, list[NDArray[np.uint8]]] = {label_key(*one): [] for one in wanted}
     for number in range(recipe.batch) if samples is None else samples:
@@ -196,7 +200,7 @@ def make_batch(
         index = int(rng.integers(len(pool)))
         item = pool[index]
         matrix = draw_placement(item.sample, recipe.crop, recipe.gsd_m, recipe.augment, rng)
-        sample, mask = placed_crop(item, matrix, recipe.crop, recipe.augment, rng)
+        sample, mask = placed_crop(item, matrix, recipe.crop, augment, rng)
         drawn.append((preprocess(sample, spec), mask))
         if wanted:
             roads = moved_roads(pool.roads(index), matrix, recipe.crop)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import itertools
 import json
 import math
@@ -112,6 +113,19 @@ def test_a_batch_depends_on_the_step_and_nothing_else(folder: Path) -> None:
     assert np.array_equal(one.target, two.target)
     assert not np.array_equal(one.feeds["image"], other.feeds["image"])
     assert not np.array_equal(one.feeds["image"], looked_at.feeds["image"])
+
+
+@pytest.mark.parametrize(("only", "other"), [("image", "trajectory"), ("trajectory", "image")])
+def test_one_of_two_inputs_is_left_out_now_and_then_and_an_only_one_never(folder: Path, only: str, other: str) -> None:
+    pools, _ = training_pools(TINY, [folder])
+    never = dataclasses.replace(TINY.augment, drop_image_p=0.0, drop_second_p=0.0)
+    left_out = {"drop_image_p": 1.0} if only == "image" else {"drop_second_p": 1.0}
+    always = dataclasses.replace(never, **left_out)
+    for inputs, same in (((only,), True), ((only, other), False)):
+        spec = ModelSpec("roadedge-n", inputs)
+        whole, left = (make_batch(override(TINY, augment=one), spec, pools, 3).feeds for one in (never, always))
+        assert np.array_equal(whole[only], left[only]) is same
+        assert len(np.unique(whole[only])) > 1
 
 
 def test_the_parts_of_a_batch_are_the_batch_and_no_sample_comes_twice(folder: Path) -> None:
