@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import fcntl
+import hashlib
 import json
 import shutil
 import statistics
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from roadedge.atomic import write_json, write_text
+from roadedge.data.folder import FolderDataset, second_of
 from roadedge.errors import DataError, SpecMismatchError, UsageError
 from roadedge.metrics.pixel import global_iou, mean_sample_iou
 from roadedge.models.checkpoint import load_network
@@ -59,21 +63,38 @@ def cross_validate(
         tell = report if group.first else lambda text: None
         for nth, number in enumerate(numbers):
             own, folder = override(recipe, fold=number), output / f"fold-{number}"
-            done, began = group.from_first(partial(_looked_at, folder))
-            if done:
-                tell(f"fold {number} is done already")
-                continue
-            tell(f"fold {number} of {recipe.folds}")
 
             def step_of_all(step: int, steps: int, loss: float, done: int = nth) -> None:
                 on_step(done * steps + step, len(numbers) * steps, loss)
 
-            start = None if began else init
-            result = train(own, list(folders), folder, start, began, threads, report, step_of_all, device)
-            scores = _tested(own, list(folders), result.best, group)
-            tell(f"fold {number}: G_IoU {100 * scores['g_iou']:.2f} on {scores['samples']} samples never seen")
-            group.from_first(partial(_keep, recipe, folders, output, number, scores, result))
+            with ExitStack() as held:
+                group.from_first(partial(_hold, held, folder))
+                done, began = group.from_first(partial(_looked_at, folder))
+                if done:
+                    tell(f"fold {number} is done already")
+                    continue
+                tell(f"fold {number} of {recipe.folds}")
+                start = None if began else init
+                result = train(own, list(folders), folder, start, began, threads, report, step_of_all, device)
+                scores = _tested(own, list(folders), result.best, group)
+                tell(f"fold {number}: G_IoU {100 * scores['g_iou']:.2f} on {scores['samples']} samples never seen")
+                group.from_first(partial(_keep, recipe, folders, output, number, scores, result))
         return group.from_first(lambda: sum_up(recipe, folders, output))
+
+
+def _hold(held: ExitStack, folder: Path) -> None:
+    held.enter_context(_locked(folder))
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """Hold a fold for this run; the system lets go of it however the process ends."""
+    with folder.with_name(f".{folder.name}.lock").open("a") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise UsageError(f"another run is at work on {folder}; wait for it, or take another --fold") from error
+        yield
 
 
 def _looked_at(folder: Path) -> tuple[bool, bool]:
@@ -100,18 +121,37 @@ def open_folds(recipe: Recipe, folders: Sequence[Path], output: Path | None, ove
 
     Raises:
         UsageError: `output` holds something else.
-        SpecMismatchError: it holds the folds of another recipe.
+        DataError: the data cannot be divided; nothing is written then.
+        SpecMismatchError: it holds the folds of another recipe, or of other data.
     """
-    plain = override(recipe, fold=0)
+    plain, listing = override(recipe, fold=0), _listing(recipe, folders)
     known = output is not None and (output / "recipe.toml").exists() and (output / "data.json").exists()
     if output is not None and known and not overwrite and (resume or recipe.fold):
         if read_recipe(output / "recipe.toml") != plain:
             raise SpecMismatchError(f"{output} holds the folds of another recipe; choose another -o/--output")
+        before = json.loads((output / "data.json").read_text())
+        if before.get("listing", listing) != listing:
+            names = ", ".join(Path(path).name for path in before["folders"])
+            raise SpecMismatchError(
+                f"{output} holds the folds of other data ({names}, or its samples were others then); their means would "
+                "be of two things; choose another -o/--output"
+            )
         return output.resolve()
     folder = open_run_folder("train", recipe.name, output, overwrite, list(folders))
     write_text(folder / "recipe.toml", to_toml(plain))
-    write_json(folder / "data.json", {"folders": [str(path) for path in folders]})
+    write_json(folder / "data.json", {"folders": [str(path) for path in folders], "listing": listing})
     return folder
+
+
+def _listing(recipe: Recipe, folders: Sequence[Path]) -> list[str]:
+    """A digest of the samples of each data set and of the places that they show, wherever it lies."""
+    digests = []
+    for folder in folders:
+        second = second_of(folder, recipe.inputs, recipe.lidar.quantity)
+        entries = FolderDataset(folder, None, second, max(recipe.fold, 1), recipe.folds).entries
+        lines = sorted(f"{entry.id}\t{entry.group}" for entry in entries)
+        digests.append(hashlib.sha256("\n".join(lines).encode()).hexdigest())
+    return digests
 
 
 def sum_up(recipe: Recipe, folders: Sequence[Path], output: Path) -> dict[str, Any]:
@@ -121,9 +161,10 @@ def sum_up(recipe: Recipe, folders: Sequence[Path], output: Path) -> dict[str, A
         path = output / f"fold-{number}" / TESTED
         if path.exists():
             try:
-                done.append(json.loads(path.read_text()))
-            except ValueError as error:
-                raise DataError(f"{path} is no JSON ({error}); delete it and run that fold again") from error
+                one = json.loads(path.read_text())
+                done.append({**one, **{key: float(one[key]) for key in SCORES}, "fold": int(one["fold"])})
+            except (ValueError, KeyError, TypeError) as error:
+                raise DataError(f"{path} holds no scores ({error!r}); delete it and run that fold again") from error
     if not done:
         raise UsageError(f"no fold in {output} is done")
     values = {name: [one[name] for one in done] for name in SCORES}

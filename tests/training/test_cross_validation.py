@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import statistics
 from pathlib import Path
@@ -9,12 +10,13 @@ from pathlib import Path
 import pytest
 
 from roadedge import cli
-from roadedge.errors import SpecMismatchError, UsageError
+from roadedge.errors import DataError, SpecMismatchError, UsageError
 from roadedge.training import cross_validation
 from roadedge.training.batches import training_pools, unseen_pool
-from roadedge.training.cross_validation import cross_validate, open_folds
+from roadedge.training.cross_validation import cross_validate, open_folds, sum_up
 from roadedge.training.recipe import Recipe, override
 from tests.data.trees import TREES
+from tests.training.conftest import make_folder
 
 TINY = Recipe(
     name="cv", model="roadedge-n", steps=1, batch=1, crop=64, precision="fp32", warmup_steps=0, panels=0, folds=2
@@ -84,6 +86,39 @@ def test_folds_of_another_recipe_are_not_mixed(folder: Path, tmp_path: Path) -> 
         open_folds(override(TINY, fold=2, lr=0.5), [folder], out, False, False)
     with pytest.raises(UsageError, match="not empty"):
         open_folds(TINY, [folder], out, False, False)
+
+
+def test_folds_of_other_data_are_not_mixed(folder: Path, tmp_path: Path) -> None:
+    first = override(TINY, fold=1)
+    out = open_folds(first, [folder], tmp_path / "cv", False, False)
+    moved = folder.rename(tmp_path / "moved")  # the same tiles at another place are the same
+    assert open_folds(override(TINY, fold=2), [moved], out, False, False) == out
+    other = make_folder(tmp_path / "moved2", count=5)
+    with pytest.raises(SpecMismatchError, match=r"holds the folds of other data \(tiny,"):
+        open_folds(override(TINY, fold=2), [other], out, False, False)
+
+
+def test_data_that_cannot_be_divided_leave_no_folder(folder: Path, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="9 folds need as many places"):
+        open_folds(override(TINY, folds=9), [folder], tmp_path / "cv", False, False)
+    assert not (tmp_path / "cv").exists()
+
+
+def test_two_runs_do_not_train_one_fold(folder: Path, tmp_path: Path) -> None:
+    recipe = override(TINY, fold=1)
+    out = open_folds(recipe, [folder], tmp_path / "cv", False, False)
+    with (out / ".fold-1.lock").open("a") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        with pytest.raises(UsageError, match=r"another run is at work on .*fold-1"):
+            cross_validate(recipe, [folder], out, report=quiet)
+
+
+@pytest.mark.parametrize("text", ["{cut", "{}", "[]", '{"fold": 1, "g_iou": null, "a_iou": 1}'])
+def test_broken_scores_of_a_fold_are_named(text: str, tmp_path: Path) -> None:
+    (tmp_path / "fold-1").mkdir()
+    (tmp_path / "fold-1" / "test.json").write_text(text)
+    with pytest.raises(DataError, match=r"test\.json holds no scores"):
+        sum_up(TINY, [], tmp_path)
 
 
 def test_porto_is_tested_by_its_own_lists(tmp_path: Path) -> None:
