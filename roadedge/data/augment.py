@@ -2,39 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from roadedge.data.augment_spec import AugmentSpec
+from roadedge.data.colours import distorted, shifted_hsv
 from roadedge.data.corrupt import Corruption, corrupt
 from roadedge.data.folder import LabelledSample
 from roadedge.preprocess import resample
 from roadedge.sample import Sample
 from roadedge.trajectory import augment as gps
 
-
-@dataclass(frozen=True, slots=True)
-class AugmentSpec:
-    """Probabilities and ranges of one training draw; all lengths in pixels of the network's grid unless named."""
-
-    scale: tuple[float, float] = (0.75, 1.33)  # of the ground sample distance, log-uniform
-    rotate_p: float = 0.3  # by any angle; else by quarter turns
-    colour: float = 0.2  # half width of gain, contrast and gamma jitter
-    fog_p: float = 0.1
-    trees_p: float = 0.1
-    density_p: float = 0.25
-    density: tuple[float, float] = (0.001, 1.0)  # share of the points kept, log-uniform
-    perturb_m: float = 2.0
-    perturb_p: float = 0.15
-    shift_m: float = 2.0
-    shift_p: float = 0.15
-    omission_p: float = 0.1
-    coarse_m: float = 4.0  # coarsest step of quantised coordinates
-    coarse_p: float = 0.05
-    drop_second_p: float = 0.15
-    drop_image_p: float = 0.05
+REDRAWS = 10  # as MMSegmentation and the code of joint connectivity have it; the last one is taken as it is
 
 
 def draw_crop(
@@ -53,17 +34,46 @@ def draw_crop(
         A sample of crop x crop pixels, on the network's grid already (its `gsd_m` is None), and its truth
         (crop, crop) uint8 with 128 where the square leaves the image.
     """
-    matrix = draw_placement(item.sample, crop, gsd_m, spec, rng)
+    matrix = draw_placement(item, crop, gsd_m, spec, rng)
     return placed_crop(item, matrix, crop, spec, rng)
 
 
 def draw_placement(
-    sample: Sample, crop: int, gsd_m: float | None, spec: AugmentSpec, rng: np.random.Generator
+    item: LabelledSample, crop: int, gsd_m: float | None, spec: AugmentSpec, rng: np.random.Generator
 ) -> NDArray[np.float64]:
     """Where a crop lies, how it is turned and scaled: (2, 3), corner coordinates of the source → of the crop."""
+    sample = item.sample
     ratio = gsd_m / sample.gsd_m if sample.gsd_m and gsd_m else 1.0
-    step = ratio * float(np.exp(rng.uniform(*np.log(spec.scale))))  # source pixels per crop pixel
-    return _placement(sample.size, crop, step, spec, rng)
+    step, aspect = _draw_scale(spec, rng)
+    matrix = _placement(sample.size, crop, ratio * step, spec, rng, aspect)
+    for _ in range(REDRAWS):
+        if not _unwanted(item, matrix, crop, spec):
+            break
+        matrix = _placement(sample.size, crop, ratio * step, spec, rng, aspect)
+    return matrix
+
+
+def _draw_scale(spec: AugmentSpec, rng: np.random.Generator) -> tuple[float, float]:
+    """Factor of the ground sample distance, and the ratio of the step down the image to that across it."""
+    step, aspect = 1.0, 1.0
+    # What a recipe leaves as it is by default takes no number from the generator: its draws stay what they were.
+    if spec.scale_p == 1 or rng.random() < spec.scale_p:
+        step = float(np.exp(rng.uniform(*np.log(spec.scale))))
+        aspect = float(rng.uniform(1 - spec.aspect, 1 + spec.aspect)) if spec.aspect else 1.0
+    if spec.zoom_p and rng.random() < spec.zoom_p:
+        step *= float(rng.uniform(*spec.zoom))
+    return step, aspect
+
+
+def _unwanted(item: LabelledSample, matrix: NDArray[np.float64], crop: int, spec: AugmentSpec) -> bool:
+    """Whether a place is to be drawn again for what its truth holds; pixels that are not known do not count."""
+    if spec.redraw_above == 1 and not spec.redraw_empty:
+        return False
+    mask = moved_mask(item.mask, matrix, crop)
+    road, other = int(np.count_nonzero(mask == 255)), int(np.count_nonzero(mask == 0))
+    if spec.redraw_empty and not road:
+        return True
+    return spec.redraw_above < 1 and max(road, other) >= spec.redraw_above * (road + other)
 
 
 def placed_crop(
@@ -112,15 +122,32 @@ def moved_mask(mask: NDArray[np.uint8], matrix: NDArray[np.float64], side: int) 
 
 
 def _placement(
-    size: tuple[int, int], crop: int, step: float, spec: AugmentSpec, rng: np.random.Generator
+    size: tuple[int, int], crop: int, step: float, spec: AugmentSpec, rng: np.random.Generator, aspect: float = 1.0
 ) -> NDArray[np.float64]:
-    """(2, 3) matrix, source → square, that keeps the square inside the image as far as it fits."""
-    angle = rng.uniform(0, 2 * np.pi) if rng.random() < spec.rotate_p else rng.integers(4) * np.pi / 2
+    """(2, 3) matrix, source → square, that keeps the square inside the image as far as it fits.
+
+    `step` source pixels make one of the crop, down the image by `aspect` more than across it.
+    """
+    angle = rng.uniform(0, 2 * np.pi) if rng.random() < spec.rotate_p else _quarter_turns(spec, rng) * np.pi / 2
     cos, sin = np.cos(angle), np.sin(angle)
-    turn = np.array([[cos, -sin], [sin, cos]]) @ np.diag([rng.choice([-1.0, 1.0]), 1.0]) / step
-    reach = crop * step * (abs(cos) + abs(sin)) / 2  # half a side of the turned square's bounding box, source pixels
-    centre = [rng.uniform(reach, length - reach) if length > 2 * reach else length / 2 for length in (size[1], size[0])]
+    turn = np.array([[cos, -sin], [sin, cos]]) @ np.diag([_mirror(spec, rng), 1.0]) / step
+    reach = np.full(2, crop * step * (abs(cos) + abs(sin)) / 2)  # half a side of the turned square's box, source pixels
+    if aspect != 1:
+        stretch = np.array([1 / np.sqrt(aspect), np.sqrt(aspect)])
+        turn, reach = turn / stretch, reach * stretch
+    sides = ((size[1], reach[0]), (size[0], reach[1]))
+    centre = [rng.uniform(half, length - half) if length > 2 * half else length / 2 for length, half in sides]
     return np.concatenate([turn, (crop / 2 - turn @ np.array(centre))[:, None]], 1)
+
+
+def _quarter_turns(spec: AugmentSpec, rng: np.random.Generator) -> int:
+    return int(rng.integers(4)) if spec.turn_p == 1 or rng.random() < spec.turn_p else 0
+
+
+def _mirror(spec: AugmentSpec, rng: np.random.Generator) -> float:
+    if spec.flip_p == 0.5:
+        return float(rng.choice([-1.0, 1.0]))
+    return -1.0 if rng.random() < spec.flip_p else 1.0
 
 
 def _ready(plane: NDArray[Any], matrix: NDArray[np.float64]) -> tuple[NDArray[Any], NDArray[np.float64]]:
@@ -144,19 +171,31 @@ def _between_centres(matrix: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _recoloured(sample: Sample, spec: AugmentSpec, rng: np.random.Generator) -> Sample:
+    if sample.image is None:
+        return sample
+    image = sample.image
+    if any(spec.hsv) and (spec.hsv_p == 1 or rng.random() < spec.hsv_p):
+        image = shifted_hsv(image, spec.hsv, rng)
+    if spec.distort_p and rng.random() < spec.distort_p:
+        image = distorted(image, rng)
+    if spec.colour:
+        image = _jittered(image, spec.colour, rng)
+    return _with(sample, image=image)
+
+
+def _jittered(image: NDArray[np.uint8], colour: float, rng: np.random.Generator) -> NDArray[np.uint8]:
+    """Contrast, gamma and gains of all and of each channel by up to `colour`; at one draw of ten a slight blur."""
     import cv2
 
-    if sample.image is None or spec.colour == 0:
-        return sample
-    contrast = 1 + rng.uniform(-spec.colour, spec.colour)
-    gamma = np.exp(rng.uniform(-spec.colour, spec.colour))
-    gains = 1 + rng.uniform(-spec.colour, spec.colour) / 2 + rng.uniform(-spec.colour, spec.colour, 3) / 3
+    contrast = 1 + rng.uniform(-colour, colour)
+    gamma = np.exp(rng.uniform(-colour, colour))
+    gains = 1 + rng.uniform(-colour, colour) / 2 + rng.uniform(-colour, colour, 3) / 3
     levels = np.linspace(0, 1, 256)[:, None] ** gamma
     table = np.clip(((levels - 0.4) * contrast + 0.4) * gains * 255, 0, 255).astype(np.uint8)
-    image = cv2.LUT(sample.image, np.ascontiguousarray(table[None]))
+    image = np.asarray(cv2.LUT(image, np.ascontiguousarray(table[None])), np.uint8)
     if rng.random() < 0.1:
-        image = cv2.GaussianBlur(image, (3, 3), rng.uniform(0.3, 1.0))
-    return _with(sample, image=image)
+        image = np.asarray(cv2.GaussianBlur(image, (3, 3), rng.uniform(0.3, 1.0)), np.uint8)
+    return image
 
 
 def _degraded(

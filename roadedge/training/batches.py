@@ -199,7 +199,7 @@ def make_batch(
         pool = pools[int(rng.choice(len(pools), p=shares))]
         index = int(rng.integers(len(pool)))
         item = pool[index]
-        matrix = draw_placement(item.sample, recipe.crop, recipe.gsd_m, recipe.augment, rng)
+        matrix = draw_placement(item, recipe.crop, recipe.gsd_m, recipe.augment, rng)
         sample, mask = placed_crop(item, matrix, recipe.crop, augment, rng)
         drawn.append((preprocess(sample, spec), mask))
         if wanted:

@@ -19,11 +19,12 @@ from roadedge.training.batches import Pool, prefetched, share_of, training_pools
 from roadedge.training.interruption import Interruption
 from roadedge.training.log import Log
 from roadedge.training.pictures import draw_curves, draw_panels
-from roadedge.training.preparation import given, greeting, new_run
+from roadedge.training.preparation import check_watched, given, greeting, new_run
 from roadedge.training.processes import Processes, everywhere, joined
+from roadedge.training.rates import rate
 from roadedge.training.recipe import Recipe
 from roadedge.training.run import Report, Run, provenance, save_state, start_run
-from roadedge.training.step import Trainer, effective_precision, rate
+from roadedge.training.step import Trainer, effective_precision
 from roadedge.training.tasks import labels_wanted
 from roadedge.training.validation import validate
 
@@ -41,6 +42,7 @@ class TrainResult:
     best_g_iou: float | None  # None where nothing was set aside
     seconds: float
     images_per_s: float
+    ended_early: bool = False  # by the recipe, after evaluations that brought nothing better
 
 
 def train(
@@ -95,6 +97,7 @@ def _train(
 ) -> TrainResult:
     samples = group.agreed(lambda: share_of(recipe, group.rank, group.count))
     pools, validation = group.agreed(lambda: training_pools(recipe, folders))
+    group.agreed(lambda: check_watched(recipe, validation))
     for pool in (*pools, validation):
         pool.cache_bytes //= group.local_count
     precision = effective_precision(recipe.precision, group.device)
@@ -110,17 +113,18 @@ def _train(
     clock = Clock(run)
     batches = prefetched(recipe, run.network.spec, pools, run.step, recipe.steps, samples, wanted)
     with Interruption() as interruption:
-        while run.step < recipe.steps:
+        while run.step < recipe.steps and not run.stopped:
             step, batch = group.agreed(partial(next, batches))
+            lr = rate(recipe, step, run.plateau)
             loss, norm = trainer.step(batch, step, output)
             run.step = step + 1
             speed = clock.images_per_s()
             on_step(run.step, recipe.steps, loss)
-            last = run.step == recipe.steps
-            due = last or run.step % recipe.evaluate_every == 0
+            due = run.step == recipe.steps or run.step % recipe.evaluate_every == 0
             scores = choose(run, validation, folders, output, report, group) if due else {}
+            last = run.step == recipe.steps or run.stopped
             if due or run.step % LOG_EVERY == 0:
-                row = {"step": run.step, "loss": loss, "lr": rate(recipe, step), "gradient_norm": norm}
+                row = {"step": run.step, "loss": loss, "lr": lr, "gradient_norm": norm}
                 group.from_first(partial(_note, log, {**row, "images_per_s": speed, **scores}))
             asked = group.any(interruption.asked)
             if asked or last or run.step % recipe.save_every == 0:
@@ -175,7 +179,25 @@ def choose(
     if scores:
         mark = " (best)" if better else ""
         report(f"step {run.step}: G_IoU {100 * scores['g_iou']:.2f} on {len(validation)} samples set aside{mark}")
+        _watch(run, better, report)
     return scores
+
+
+def _watch(run: Run, better: bool, report: Report) -> None:
+    """Cut the rate or end the training where the recipe does so after evaluations without a better one."""
+    spec, steps = run.recipe.plateau, run.recipe.steps
+    cut = run.plateau.note(spec, better, run.step)
+    if run.step == steps:  # it ends anyhow
+        return
+    if run.stopped:
+        best = f"than {100 * (run.best_g_iou or 0.0):.2f} at step {run.best_step}"
+        report(
+            f"ended after step {run.step} of {steps}: {spec.stop_after} evaluations brought no better G_IoU {best} "
+            "(plateau.stop_after)"
+        )
+    elif cut:
+        lr = rate(run.recipe, run.step, run.plateau)
+        report(f"{spec.cut_after} evaluations brought no better G_IoU: the rate goes on at {lr:.3g}")
 
 
 def finish(run: Run, validation: Pool, folders: list[Path], output: Path, report: Report) -> TrainResult:
@@ -187,12 +209,15 @@ def finish(run: Run, validation: Pool, folders: list[Path], output: Path, report
     panels = [validation[i] for i in range(min(run.recipe.panels, len(validation)))]
     draw_panels(best, panels, output / "panels")
     speed = run.step * run.recipe.batch / max(run.seconds, 1e-9)
-    result = TrainResult(output, output / "best.pt", run.step, run.best_step, run.best_g_iou, run.seconds, speed)
+    best_path, early = output / "best.pt", run.step < run.recipe.steps
+    result = TrainResult(output, best_path, run.step, run.best_step, run.best_g_iou, run.seconds, speed, early)
     write_json(
         output / "metrics.json",
         {
             "schema_version": 1,
             "steps": run.step,
+            "ended_early": early,
+            "rate_cuts": run.plateau.cuts,
             "seconds": run.seconds,
             "images_per_s": speed,
             "best_step": run.best_step,

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 import roadedge
-from roadedge.errors import UsageError
+from roadedge.errors import RecipeError, UsageError
 from roadedge.sample import Sample
 from roadedge.spec import ModelSpec
 from roadedge.training.batches import CITY, OBSERVING, Pool, make_batch
@@ -60,7 +60,7 @@ def fine_tuning(
 
 def spec_of(recipe: Recipe, folders: list[Path], pools: list[Pool]) -> ModelSpec:
     """The ModelSpec that this training makes true: its band of ground sample distances and of densities included."""
-    low, high = recipe.augment.scale
+    low, high = recipe.augment.scales
     densities = [
         d
         for pool in pools
@@ -95,6 +95,14 @@ def density_per_mpx(sample: Sample, gsd_m: float) -> float | None:
         return None
     grid_pixels = sample.size[0] * sample.size[1] * ((sample.gsd_m or gsd_m) / gsd_m) ** 2
     return len(sample.second) / grid_pixels * 1e6
+
+
+def check_watched(recipe: Recipe, validation: Pool) -> None:
+    """Raise RecipeError where the recipe goes by evaluations and there is nothing to evaluate on."""
+    if recipe.plateau.watches and not len(validation):
+        raise RecipeError(
+            "[plateau] goes by the samples set aside, and none are; set some aside ([hold_out]), or leave it out"
+        )
 
 
 def given(

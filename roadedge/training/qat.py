@@ -24,6 +24,7 @@ from roadedge.models.quantized import Quantization, QuantizedNet
 from roadedge.preprocess import Feeds
 from roadedge.spec import ModelSpec
 from roadedge.training.losses import IGNORED, Across, alone, totals
+from roadedge.training.plateau import PlateauSpec
 from roadedge.training.recipe import QatSpec, Recipe, recipe_of_text
 
 START = "start.pt"  # in the run folder: the float network that fine-tuning started from
@@ -48,7 +49,9 @@ def qat_recipe(provenance: dict[str, Any], name: str, **changes: Any) -> Recipe:
     qat = dataclasses.replace(before.qat, on=True, **{key: given.pop(key) for key in own & given.keys()})
     steps = given.pop("steps", qat.steps)
     short = {"warmup_steps": min(WARM_UP, steps), "ema": 0.99, "evaluate_every": max(1, steps // 3), "panels": 0}
-    return dataclasses.replace(before, name=name, steps=steps, qat=qat, **{"lr": qat.lr} | short | given)
+    # What was counted in epochs and evaluations of the long training, and a pace of weights that start from nothing.
+    plain = {"rate_every": 1, "rates": {}, "plateau": PlateauSpec()}
+    return dataclasses.replace(before, name=name, steps=steps, qat=qat, **{"lr": qat.lr} | short | plain | given)
 
 
 def load_start(path: Path) -> tuple[RoadNet, tuple[str, ...]]:

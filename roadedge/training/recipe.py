@@ -9,9 +9,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from roadedge.data.augment import AugmentSpec
+from roadedge.data.augment_spec import AugmentSpec
 from roadedge.errors import RecipeError
 from roadedge.spec import LidarSpec
+from roadedge.training.plateau import PlateauSpec
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -82,11 +83,18 @@ class Recipe:
     accumulate: int = 1  # parts that a batch is taken in, one after the other, where memory does not hold it
     crop: int = 256
     optimiser: str = "adamw"  # adam, adamw, or sgd with a momentum of 0.9
-    schedule: str = "cosine"  # after the warm-up: cosine to 1 %, linear to 0, steps (x 0.1 at `drops`), or constant
+    eps: float = 1e-8  # of Adam
+    amsgrad: bool = False  # of Adam
+    schedule: str = "cosine"  # after the warm-up: cosine, linear to 0, steps (x 0.1 at `drops`), or constant
     drops: tuple[float, ...] = ()  # where `steps` drops, as shares of all steps
+    final_rate: float = 0.01  # share of lr that a cosine ends at
+    rate_every: int = 1  # steps between two values of the rate: those of an epoch where it changes once in each
     lr: float = 2e-3
+    rates: dict[str, float] = field(default_factory=dict)  # multiples of lr, of weights by how their names begin
     weight_decay: float = 0.02
+    decayed: str = "weights"  # weights (neither norms nor biases), no-norms (all but norms), or all
     warmup_steps: int = 200
+    warmup_within: bool = False  # the schedule counts from the first step, and the warm-up takes a share of it
     ema: float = 0.999
     clip: float = 2.0
     dice: float = 1.0
@@ -110,10 +118,11 @@ class Recipe:
     lidar: LidarSpec = field(default_factory=LidarSpec)  # which raster of a data set, and what its levels stand for
     augment: AugmentSpec = field(default_factory=AugmentSpec)
     loss: LossSpec = field(default_factory=LossSpec)
+    plateau: PlateauSpec = field(default_factory=PlateauSpec)  # cuts of the rate and an end before the last step
     qat: QatSpec = field(default_factory=QatSpec)
 
     def __post_init__(self) -> None:
-        for name in ("steps", "batch", "accumulate", "crop", "evaluate_every", "save_every"):
+        for name in ("steps", "batch", "accumulate", "crop", "rate_every", "evaluate_every", "save_every"):
             if getattr(self, name) < 1:
                 raise RecipeError(f"{name} must be at least 1, got {getattr(self, name)}")
         if self.crop % 32:
@@ -123,7 +132,10 @@ class Recipe:
         if self.optimiser not in ("adam", "adamw", "sgd"):
             raise RecipeError(f"optimiser must be adam, adamw or sgd, got {self.optimiser!r}")
         if self.schedule not in ("cosine", "linear", "steps", "constant"):
-            raise RecipeError(f"schedule must be cosine, linear, steps or constant, got {self.schedule!r}")
+            raise RecipeError(
+                f"schedule must be cosine, linear, steps or constant, got {self.schedule!r}; cuts on a plateau are a "
+                "table of their own, [plateau], beside any of them"
+            )
         if any(type(share) is not float or not 0 < share < 1 for share in self.drops):
             raise RecipeError(f"drops are shares of all steps between 0 and 1, such as 0.5, got {self.drops}")
         if self.folds < 0 or self.folds == 1 or not 0 <= self.fold <= self.folds:
@@ -132,6 +144,25 @@ class Recipe:
             raise RecipeError(f"precision must be auto, bf16 or fp32, got {self.precision!r}")
         if not self.lr > 0:
             raise RecipeError(f"lr must be positive, got {self.lr}")
+        self._check_rates()
+
+    def _check_rates(self) -> None:
+        if not 0 <= self.final_rate <= 1:
+            raise RecipeError(f"final_rate is a share of lr in 0 ... 1, got {self.final_rate}")
+        if not self.eps > 0:
+            raise RecipeError(f"eps must be positive, got {self.eps}")
+        if self.optimiser == "sgd" and (self.amsgrad or self.eps != 1e-8):
+            raise RecipeError("eps and amsgrad are settings of adam and adamw, the optimiser is sgd; leave them out")
+        if self.decayed not in ("weights", "no-norms", "all"):
+            raise RecipeError(f"decayed must be weights, no-norms or all, got {self.decayed!r}")
+        for name, multiple in self.rates.items():
+            if type(multiple) not in (int, float) or not multiple > 0:
+                raise RecipeError(f"[rates] has {name} = {multiple!r}; expected a multiple of lr, such as 10.0")
+        if self.plateau.restart and self.warmup_steps:
+            raise RecipeError("plateau.restart goes back to lr, which a warm-up rules out; set warmup_steps = 0")
+
+
+TABLES = {"lidar": LidarSpec, "augment": AugmentSpec, "loss": LossSpec, "plateau": PlateauSpec, "qat": QatSpec}
 
 
 def read_recipe(path: str | Path) -> Recipe:
@@ -158,7 +189,7 @@ def recipe_of_text(text: str, where: str = "the recipe") -> Recipe:
 def recipe_from(values: dict[str, Any], where: str = "the recipe") -> Recipe:
     """Check plain values and make a Recipe of them; raises RecipeError."""
     plain = dict(values)
-    for name, kind in (("lidar", LidarSpec), ("augment", AugmentSpec), ("loss", LossSpec), ("qat", QatSpec)):
+    for name, kind in TABLES.items():
         if isinstance(plain.get(name), dict):
             plain[name] = _checked(kind, plain[name], f"[{name}] of {where}")
     recipe: Recipe = _checked(Recipe, plain, where)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -20,12 +21,13 @@ from roadedge.models.key_maps import Loaded
 from roadedge.models.start import start_from_file
 from roadedge.spec import ModelSpec, sha256_of
 from roadedge.training.batches import DRAWING
+from roadedge.training.optimiser import optimiser_of
+from roadedge.training.plateau import Plateau
 from roadedge.training.processes import Processes
 from roadedge.training.recipe import Recipe, recipe_of_text, to_toml
 
 Report = Callable[[str], None]
 STARTED = "start.json"  # in the run folder: what became of each weight of the file that it started from
-SCALE_PACE = 100  # a step of a learned scale against one of a weight: a fifth of a percent at a rate of 3e-5
 
 
 class Run:
@@ -41,18 +43,12 @@ class Run:
         network = create_model(recipe.model, spec) if network is None else network
         self.network = network.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.average = copy.deepcopy(self.network).eval().requires_grad_(False)
-        scales = [p for name, p in self.network.named_parameters() if name.endswith(".exponent")]
-        rest = [p for p in self.network.parameters() if not any(p is one for one in scales)]
-        decay = [p for p in rest if p.ndim > 1]
-        plain = [p for p in rest if p.ndim <= 1]  # norms and biases are not decayed
-        groups = [{"params": decay, "weight_decay": recipe.weight_decay}, {"params": plain, "weight_decay": 0.0}]
-        if scales:  # learned step sizes, which are logarithms
-            groups.append({"params": scales, "weight_decay": 0.0, "pace": SCALE_PACE})
-        self.optimiser = _optimiser(recipe, groups)
+        self.optimiser = optimiser_of(recipe, self.network)
         self.step = 0
         self.best_step = 0
         self.best_g_iou: float | None = None
         self.seconds = 0.0
+        self.plateau = Plateau()
         self.teacher: RoadNet | None = None  # of fine-tuning: the float network
         self.start: Path | None = None  # its checkpoint, which the run folder gets a copy of
         self.origin: dict[str, str] | None = None  # the file that the weights started from
@@ -72,6 +68,7 @@ class Run:
             "best_step": self.best_step,
             "best_g_iou": self.best_g_iou,
             "seconds": self.seconds,
+            "plateau": dataclasses.asdict(self.plateau),
             "sampler": {"drawing": DRAWING, "seed": self.recipe.seed, "next_step": self.step, "processes": processes},
             "network": self.network.state_dict(),
             "average": self.average.state_dict(),
@@ -85,13 +82,12 @@ class Run:
         self.optimiser.load_state_dict(state["optimiser"])
         self.step, self.seconds = state["step"], state["seconds"]
         self.best_step, self.best_g_iou = state["best_step"], state["best_g_iou"]
+        self.plateau = Plateau(**state.get("plateau", {}))  # states from before there was one
 
-
-def _optimiser(recipe: Recipe, groups: list[dict[str, Any]]) -> torch.optim.Optimizer:
-    if recipe.optimiser == "sgd":
-        return torch.optim.SGD(groups, lr=recipe.lr, momentum=0.9, fused=True)
-    kind = torch.optim.AdamW if recipe.optimiser == "adamw" else torch.optim.Adam
-    return kind(groups, lr=recipe.lr, fused=True)
+    @property
+    def stopped(self) -> bool:
+        """Whether the recipe ends the training here, before its last step."""
+        return self.plateau.ended(self.recipe.plateau)
 
 
 def start_run(

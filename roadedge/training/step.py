@@ -20,7 +20,7 @@ from roadedge.training.batches import Batch
 from roadedge.training.losses import total_loss
 from roadedge.training.processes import Processes, everywhere
 from roadedge.training.qat import distance
-from roadedge.training.recipe import Recipe
+from roadedge.training.rates import rate
 from roadedge.training.run import Run
 from roadedge.training.shared_norms import share_norms
 from roadedge.training.tasks import has_untrained
@@ -77,7 +77,7 @@ class Trainer:
         """
         run, recipe, network = self.run, self.run.recipe, self.run.network
         for setting in run.optimiser.param_groups:
-            setting["lr"] = rate(recipe, step) * setting.get("pace", 1)
+            setting["lr"] = rate(recipe, step, run.plateau) * setting.get("pace", 1)
         network.train()
         # What drops out depends on the step and the process alone, also after --resume.
         torch.manual_seed(seed_of(recipe.seed, step, self.group.rank))
@@ -159,21 +159,6 @@ def update_average(average: nn.Module, network: nn.Module, decay: float) -> None
     for mine, theirs in pairs:
         if not mine.dtype.is_floating_point:
             mine.copy_(theirs)
-
-
-def rate(recipe: Recipe, step: int) -> float:
-    """Learning rate of a step: linear warm-up, then the recipe's schedule; a cosine goes down to 1 % of the peak."""
-    if step < recipe.warmup_steps:
-        return recipe.lr * (step + 1) / recipe.warmup_steps
-    if recipe.schedule == "constant":
-        return recipe.lr
-    if recipe.schedule == "steps":
-        drops = sum(step >= round(share * recipe.steps) for share in recipe.drops)
-        return float(recipe.lr * 0.1**drops)
-    share = (step - recipe.warmup_steps) / max(1, recipe.steps - recipe.warmup_steps)
-    if recipe.schedule == "linear":
-        return recipe.lr * max(0.0, 1 - share)
-    return recipe.lr * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * min(1.0, share))))
 
 
 def effective_precision(asked: str, device: torch.device) -> str:

@@ -11,8 +11,18 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from roadedge.data.augment import AugmentSpec, _placement, draw_crop, moved_mask, moved_sample
+from roadedge.data.augment import (
+    REDRAWS,
+    _placement,
+    _unwanted,
+    draw_crop,
+    draw_placement,
+    moved_mask,
+    moved_sample,
+)
+from roadedge.data.augment_spec import AugmentSpec
 from roadedge.data.folder import LabelledSample
+from roadedge.errors import RecipeError
 from roadedge.preprocess import resample
 from roadedge.sample import Sample
 
@@ -291,3 +301,131 @@ def test_a_draw_is_on_the_networks_grid_already() -> None:
     mask = roads()
     moved, _ = draw_crop(labelled(mask, gsd_m=0.3, id="tile 7"), 64, 0.46, STILL, rng(0))
     assert (moved.size, moved.gsd_m, moved.id) == ((64, 64), None, "tile 7")
+
+
+def matrices(spec: AugmentSpec, item: LabelledSample | None = None, crop: int = 64, draws: int = 200) -> np.ndarray:
+    """(draws, 2, 2) how the source is turned, mirrored and scaled."""
+    item = labelled(roads(200, 200)) if item is None else item
+    generator = rng(11)
+    return np.array([draw_placement(item, crop, None, spec, generator)[:, :2] for _ in range(draws)])
+
+
+FIXED = replace(STILL, scale=(1.0, 1.0), rotate_p=0.0)
+
+
+def test_flips_and_quarter_turns_can_be_switched_off() -> None:
+    still = matrices(replace(FIXED, flip_p=0.0, turn_p=0.0))
+    assert np.allclose(still, np.eye(2))
+    flipped = matrices(replace(FIXED, turn_p=0.0))
+    assert {tuple(np.diag(one).round()) for one in flipped} == {(1, 1), (-1, 1)}
+    turned = matrices(replace(FIXED, flip_p=0.0))
+    assert np.allclose(np.linalg.det(turned), 1)
+    assert len({tuple(one.round().ravel()) for one in turned}) == 4
+
+
+def test_flips_and_turns_come_as_often_as_asked() -> None:
+    drawn = matrices(replace(FIXED, flip_p=0.2, turn_p=0.4), draws=600)
+    assert np.sum(np.linalg.det(drawn) < 0) == pytest.approx(120, abs=45)
+    assert np.sum(np.abs(drawn[:, 0, 0]) < 0.5) == pytest.approx(600 * 0.4 / 2, abs=45)  # by 90 or 270 degrees
+
+
+def test_scale_and_zoom_come_as_often_as_asked_and_a_zoom_is_a_part_of_the_image() -> None:
+    spec = replace(FIXED, scale=(1.25, 1.5), scale_p=0.5, zoom=(0.6, 0.8), zoom_p=0.25, flip_p=0.0, turn_p=0.0)
+    steps = 1 / matrices(spec, draws=800)[:, 0, 0]
+    assert np.sum(steps == 1) == pytest.approx(300, abs=55)
+    assert np.sum(steps < 0.8 + 1e-9) == pytest.approx(100, abs=40)  # zoomed, and not scaled
+    assert np.sum(steps >= 1.25) == pytest.approx(300, abs=55)  # scaled, and not zoomed
+    assert spec.scales == pytest.approx((0.6, 1.5))
+    assert (steps.min() >= 0.6, steps.max() <= 1.5) == (True, True)
+    assert replace(spec, scale_p=1.0).scales == pytest.approx((0.75, 1.5))
+
+
+def test_an_aspect_changes_the_ratio_of_the_sides_and_not_the_area() -> None:
+    drawn = matrices(replace(FIXED, aspect=0.3), labelled(roads(300, 220)), crop=96)
+    sides = np.linalg.norm(drawn, axis=1)  # of a source pixel in the crop, along x and y
+    ratio = sides[:, 0] / sides[:, 1]
+    assert np.abs(sides.prod(1) - 1).max() < 1e-9
+    assert (0.7 <= ratio.min() < 0.75, 1.25 < ratio.max() <= 1.3) == (True, True)
+    spec, generator = replace(FIXED, aspect=0.3, rotate_p=0.5), rng(1)
+    for _ in range(40):  # a square that fits stays inside
+        assert not (draw_crop(labelled(roads(400, 300)), 96, None, spec, generator)[1] == 128).any()
+
+
+def corner_road() -> LabelledSample:
+    """A road in one corner of a large tile, which few squares reach."""
+    mask = np.zeros((256, 256), np.uint8)
+    mask[:64, :64] = 255
+    return labelled(mask)
+
+
+def shares(spec: AugmentSpec, draws: int = 200) -> np.ndarray:
+    """Of road in each drawn square."""
+    item, generator = corner_road(), rng(3)
+    return np.array([(draw_crop(item, 64, None, spec, generator)[1] == 255).mean() for _ in range(draws)])
+
+
+def test_a_square_without_road_is_drawn_again_ten_times_at_most() -> None:
+    plain, again = shares(FIXED), shares(replace(FIXED, redraw_empty=True))
+    chance = (64 / (256 - 64)) ** 2
+    assert np.mean(plain > 0) == pytest.approx(chance, abs=0.07)
+    assert np.mean(again > 0) == pytest.approx(1 - (1 - chance) ** (REDRAWS + 1), abs=0.1)
+    nothing = labelled(np.zeros((96, 96), np.uint8))
+    assert not draw_crop(nothing, 64, None, replace(FIXED, redraw_empty=True), rng(0))[1].any()
+
+
+def test_a_square_that_one_class_fills_is_drawn_again() -> None:
+    plain, again = (np.maximum(one, 1 - one) for one in (shares(FIXED), shares(replace(FIXED, redraw_above=0.9))))
+    assert np.mean(again < 0.9) > np.mean(plain < 0.9) + 0.2
+
+
+def test_what_is_ignored_is_no_class_that_fills_a_square() -> None:
+    mask = np.full((64, 64), 128, np.uint8)
+    mask[:8, :4], mask[:8, 4:10] = 255, 0  # of what is known 40 % are road
+    spec = replace(FIXED, redraw_above=0.75)
+    assert not _unwanted(labelled(mask), np.eye(2, 3), 64, spec)
+    assert _unwanted(labelled(np.full((64, 64), 128, np.uint8)), np.eye(2, 3), 64, spec)
+
+
+def test_a_redraw_keeps_the_scale() -> None:
+    spec = replace(FIXED, scale=(0.5, 2.0), redraw_empty=True)
+    first = rng(5)
+    steps = []
+    for _ in range(60):
+        before = first.bit_generator.state
+        matrix = draw_placement(corner_road(), 64, None, spec, first)
+        alone = np.random.default_rng()
+        alone.bit_generator.state = before
+        steps.append((1 / np.sqrt(abs(np.linalg.det(matrix[:, :2]))), np.exp(alone.uniform(*np.log((0.5, 2.0))))))
+    assert np.allclose(*np.transpose(steps))
+
+
+def test_colour_shifts_of_the_papers_change_the_image_alone_and_as_often_as_asked() -> None:
+    image = rng(2).integers(0, 256, (64, 64, 3), np.uint8)
+    item = LabelledSample(Sample(image, image[..., 0]), image[..., 1], "a", "train")
+    flat = replace(FIXED, flip_p=0.0, turn_p=0.0)
+    for spec in (replace(flat, hsv=(30.0, 5.0, 15.0), hsv_p=0.5), replace(flat, distort_p=0.5)):
+        generator = rng(6)
+        drawn = [draw_crop(item, 64, None, spec, generator) for _ in range(200)]
+        assert all((np.asarray(one.second) == image[..., 0]).all() for one, _ in drawn)
+        changed = sum((np.asarray(one.image) != image).any() for one, _ in drawn)
+        assert changed == pytest.approx(100 if spec.hsv_p == 0.5 else 100 * 15 / 16, abs=30)
+
+
+@pytest.mark.parametrize(
+    ("settings", "text"),
+    [
+        ({"flip_p": 1.5}, r"augment\.flip_p is a probability"),
+        ({"fog_p": float("nan")}, r"augment\.fog_p is a probability"),
+        ({"scale": (1.0,)}, r"augment\.scale is 2 numbers, got \[1\.0\]"),
+        ({"scale": (0.0, 1.0)}, r"augment\.scale is a positive number and one not below it"),
+        ({"zoom": (0.9, 0.7)}, r"augment\.zoom is a positive number"),
+        ({"density": ("a", 1.0)}, r"augment\.density is 2 numbers"),
+        ({"hsv": (30.0, 5.0)}, r"augment\.hsv is 3 numbers"),
+        ({"hsv": (30.0, -5.0, 0.0)}, r"augment\.hsv has half widths of 0 or more"),
+        ({"aspect": 1.0}, r"augment\.aspect must lie in"),
+        ({"redraw_above": 0.5}, r"augment\.redraw_above is a share above 0\.5"),
+    ],
+)
+def test_a_setting_out_of_range_is_refused(settings: dict[str, Any], text: str) -> None:
+    with pytest.raises(RecipeError, match=text):
+        AugmentSpec(**settings)

@@ -24,9 +24,10 @@ from roadedge.spec import ModelSpec
 from roadedge.training.batches import DRAWING, OBSERVING, make_batch, training_pools
 from roadedge.training.loop import train
 from roadedge.training.preparation import density_per_mpx
+from roadedge.training.rates import rate
 from roadedge.training.recipe import Recipe, override, to_toml
 from roadedge.training.run import Run
-from roadedge.training.step import rate, update_average
+from roadedge.training.step import update_average
 from tests.training.conftest import make_folder
 
 TINY = Recipe(
