@@ -57,7 +57,8 @@ class UnknownNameError(RoadEdgeError, LookupError):
         import difflib
 
         names = sorted(str(key) for key in known)  # type: ignore[attr-defined]
-        near = difflib.get_close_matches(name, names, n=1)
+        by_lower = {one.lower(): one for one in names}  # CMIPNet, as the paper writes it, is near too
+        near = [by_lower[one] for one in difflib.get_close_matches(name.lower(), by_lower, n=1)]
         hint = f" (did you mean {near[0]!r}?)" if near else ""
         super().__init__(f"unknown {kind} {name!r}{hint}; choose from {', '.join(names)}")
 

@@ -118,3 +118,9 @@ def test_another_failure_to_write_says_what_the_system_said() -> None:
 def test_a_usage_error_is_a_value_error() -> None:
     with pytest.raises(ValueError, match="together"):
         raise UsageError("these do not go together")
+
+
+def test_an_unknown_name_is_told_the_nearest_one_whatever_its_case() -> None:
+    assert "did you mean 'cmipnet'?" in str(UnknownNameError("model", "CMIPNet", ("cmipnet", "unet")))
+    assert "did you mean 'Alpha'?" in str(UnknownNameError("model", "alhpa", ("Alpha", "unet")))
+    assert "did you mean" not in str(UnknownNameError("model", "zzz", ("cmipnet", "unet")))
