@@ -113,7 +113,10 @@ def listed(count: bool = False) -> list[Entry]:
 
 
 def print_table(entries: list[Entry]) -> None:
-    """The entries as a table on stdout, 80 columns wide; what is the same in all rows is said once, under it."""
+    """The entries as a table on stdout, 80 columns wide; what is the same in all rows is said once, under it.
+
+    A narrower terminal gets fewer columns: no name or number is cut.
+    """
     from rich.console import Console
     from rich.table import Table
 
@@ -139,13 +142,29 @@ def print_table(entries: list[Entry]) -> None:
         said.append("both: image and points")
     said.append(f"here: best G_IoU in % of what was trained here, clear val splits of {' and '.join(REAL)}, "
                 "semi-synthetic where points are fed")  # fmt: skip
+    console = Console()
+    shown = [key for key in rows[0] if key == "here" or key not in same]
+    widths = {key: max(len(key), *(len(row[key]) for row in rows)) for key in shown}
+    left_out = []
+    for key in ("paper", "inputs"):
+        if console.is_terminal and _width(widths) > console.width and key in widths:
+            left_out.append(key)
+            del widths[key]
+    console.width = max(console.width, _width(widths))
+    if left_out:
+        said.append(f"this terminal is too narrow for {' and '.join(left_out)}")
     table = Table(box=None, pad_edge=False, caption="; ".join(said), caption_justify="left")
-    for column in (key for key in rows[0] if key == "here" or key not in same):
+    for column, width in widths.items():
         numeric = column in ("parameters", "GMAC", "here")
-        table.add_column(column, justify="right" if numeric else "left", no_wrap=True)
+        table.add_column(column, justify="right" if numeric else "left", no_wrap=True, min_width=width)
     for row in rows:
-        table.add_row(*(value for key, value in row.items() if key == "here" or key not in same))
-    Console().print(table)
+        table.add_row(*(row[key] for key in widths))
+    console.print(table)
+
+
+def _width(widths: dict[str, int]) -> int:
+    """Of a table of these columns, two apart."""
+    return sum(widths.values()) + 2 * (len(widths) - 1)
 
 
 def counted(entry: Entry) -> Entry:

@@ -11,7 +11,7 @@ import pytest
 
 from roadedge.cli import main
 from roadedge.models import MODELS, create_model
-from roadedge.models.catalogue import CATALOGUE, cost, counted
+from roadedge.models.catalogue import CATALOGUE, cost, counted, print_table
 
 
 def test_every_network_is_listed() -> None:
@@ -46,6 +46,22 @@ def test_an_entry_is_plain_json() -> None:
     assert values["parameters"] == 31_117_873
     assert values["inputs"] == ["image", "trajectory"]
     assert dataclasses.asdict(entry.cost).items() <= values.items()
+
+
+@pytest.mark.parametrize("width", [50, 60, 70, 80, 120])
+def test_a_narrow_terminal_gets_fewer_columns_and_whole_numbers(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, width: int
+) -> None:
+    for name, value in {"COLUMNS": str(width), "FORCE_COLOR": "1", "TERM": "dumb"}.items():
+        monkeypatch.setenv(name, value)
+    print_table(list(CATALOGUE.values()))
+    out = capsys.readouterr().out
+    assert "…" not in out
+    for entry in CATALOGUE.values():
+        (row,) = (line for line in out.splitlines() if line.split()[:1] == [entry.name])
+        assert f"{entry.cost.parameters:,}" in row.split()
+        assert f"{entry.cost.gmac:.2f}" in row.split()
+    assert ("too narrow for paper" in " ".join(out.split())) is (width < 80)
 
 
 def test_the_command_prints_json_and_a_table(capsys: pytest.CaptureFixture[str]) -> None:
