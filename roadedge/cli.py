@@ -80,7 +80,9 @@ def train(
     data: Annotated[list[Path] | None, typer.Argument(help="Folder data sets; none: the built-in city.")] = None,
     recipe: Annotated[str | None, typer.Option(help="A recipe: a TOML file, or the name of one in training/.")] = None,
     model: Annotated[str | None, typer.Option(help="Network to train; `roadedge models` lists them.")] = None,
-    inputs: Annotated[str | None, typer.Option(help="image,trajectory (default), image, or trajectory.")] = None,
+    inputs: Annotated[
+        str | None, typer.Option(help="One or two of image, trajectory, lidar; default the model's own.")
+    ] = None,
     steps: Annotated[int | None, typer.Option(help="Updates of the weights.")] = None,
     epochs: Annotated[float | None, typer.Option(help="Passes over the training samples, instead of --steps.")] = None,
     batch: Annotated[int | None, typer.Option(help="Samples per update, over all processes of torchrun.")] = None,
@@ -107,7 +109,7 @@ def train(
 
     session = Session.plan(
         data or [], recipe, output, resume, overwrite, init, epochs,
-        model=model, inputs=tuple(inputs.split(",")) if inputs else None, steps=steps, batch=batch, crop=crop, lr=lr,
+        model=model, inputs=tuple(map(str.strip, inputs.split(","))) if inputs else None, steps=steps, batch=batch, crop=crop, lr=lr,
         seed=seed, precision=precision, folds=folds, fold=fold,
     )  # fmt: skip
     if qat and session.recipe.folds:

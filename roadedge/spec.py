@@ -83,7 +83,8 @@ class ModelSpec:
     def __post_init__(self) -> None:
         unknown = [name for name in self.inputs if name not in MODALITIES]
         if unknown or not self.inputs or len(set(self.inputs)) != len(self.inputs):
-            raise SpecMismatchError(f"a model's inputs are some of {MODALITIES}, each once; got {self.inputs}")
+            got = ", ".join(map(str, self.inputs)) or "none"
+            raise SpecMismatchError(f"a model's inputs are some of {', '.join(MODALITIES)}, each once; got {got}")
         if not 0 < self.threshold < 1:
             raise SpecMismatchError(f"the threshold must lie between 0 and 1, got {self.threshold}")
         _check_geometry(self)

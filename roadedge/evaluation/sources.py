@@ -119,6 +119,11 @@ def _city(text: str, spec: ModelSpec, settings: EvalSettings) -> Source:
     _, colon, number = text.partition(":")
     if colon and not number.isdecimal():
         raise UsageError(f"a city is written city or city:SEED with a whole number, got {text!r}")
+    if "lidar" in settings.fed(spec):  # its points would be drawn into that input
+        raise UsageError(
+            f"the built-in city has trajectories and no LiDAR, which {spec.name} takes; give a folder data set that "
+            "has it, or --inputs image"
+        )
     seed = int(number) if colon else CITY_SEED
     city = City(seed, spec.gsd_m or CITY_GSD_M)
     side = CITY_WINDOW

@@ -154,5 +154,5 @@ def create_model(name: str, spec: ModelSpec | None = None) -> RoadNet:
     if name not in MODELS:
         raise UnknownNameError("model", name, MODELS)
     if spec is not None and len(spec.inputs) > 2:
-        raise SpecMismatchError(f"{name} has one or two inputs, got {spec.inputs}; leave one out")
+        raise SpecMismatchError(f"{name} has one or two inputs, got {', '.join(spec.inputs)}; leave one out")
     return MODELS[name](dataclasses.replace(spec, name=name) if spec is not None else ModelSpec(name))

@@ -99,6 +99,10 @@ def training_pools(recipe: Recipe, folders: list[Path]) -> tuple[list[Pool], Poo
 
     The latter holds the places set aside of each folder (`recipe.hold_out`, by default a tenth of them), and windows of
     a city that is not trained on where the city is.
+
+    Raises:
+        DataError: a data set cannot be read, or the recipe sets places aside of one that was not given.
+        UsageError: a network that takes LiDAR is to be trained on the city, which has none.
     """
     pools, aside = [], []
     for folder in folders:
@@ -110,6 +114,11 @@ def training_pools(recipe: Recipe, folders: list[Path]) -> tuple[list[Pool], Poo
     if unknown and folders:
         raise DataError(f"the recipe sets places aside of {sorted(unknown)}, which is not among the data sets given")
     if recipe.city > 0 or not folders:
+        if "lidar" in recipe.inputs:  # its points would be drawn into that input
+            raise UsageError(
+                f"the built-in city has trajectories and no LiDAR, the inputs are {', '.join(recipe.inputs)}; "
+                "give data sets that have LiDAR (and city = 0 in the recipe), or other --inputs"
+            )
         against = sum(pool.share for pool in pools)  # the city's weight is against all folders together
         share = recipe.city * against if against else 1.0
         seeds = [recipe.seed * 1000 + i for i in range(recipe.city_seeds)]

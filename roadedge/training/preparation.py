@@ -128,7 +128,8 @@ def greeting(run: Run, pools: list[Pool], validation: Pool, precision: str, grou
     parts = f", in {recipe.accumulate} parts one after the other" if recipe.accumulate > 1 else ""
     lines = [
         f"{data}; chosen by {len(validation)} set aside",
-        f"{recipe.model}, {weights} parameters, {precision}, channels-last, on {facts['device']}",
+        f"{recipe.model} of {' and '.join(recipe.inputs)}, {weights:,} parameters, {precision}, channels-last, "
+        f"on {facts['device']}",
     ]
     if group.count > 1:
         lines.append(

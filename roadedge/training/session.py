@@ -22,6 +22,7 @@ from roadedge.errors import (
     UsageError,
 )
 from roadedge.models import MODELS
+from roadedge.models.catalogue import CATALOGUE
 from roadedge.resources import recipe_path
 from roadedge.run_folder import newest_run, open_run_folder
 from roadedge.spec import ModelSpec
@@ -67,7 +68,7 @@ class Session:
             overwrite: empty the run folder first.
             init: weights to start from: a file, an address, or a network's name; instead of the recipe's.
             epochs: instead of steps.
-            changes: fields of Recipe, None for unchanged.
+            changes: fields of Recipe, None for unchanged; a model without recipe and inputs has those of its paper.
 
         Raises:
             UsageError, RecipeError, DataError: options that do not go together, a bad recipe, a missing folder.
@@ -81,6 +82,8 @@ class Session:
         chosen = read_recipe(recipe_path(recipe)) if recipe else Recipe()
         if changes.get("model") and not recipe:
             changes["name"] = changes["model"]
+            if changes.get("inputs") is None and changes["model"] in CATALOGUE:
+                changes["inputs"] = CATALOGUE[changes["model"]].inputs
         chosen = _changed(chosen, changes)
         if chosen.model not in MODELS:
             raise UnknownNameError("model", chosen.model, MODELS)

@@ -48,6 +48,14 @@ def test_a_declaration_that_cannot_be_read_is_not_guessed(tmp_path: Path, text: 
         open_sources([data], SPEC, EvalSettings())
 
 
+def test_the_points_of_the_city_are_not_fed_as_lidar() -> None:
+    lidar = ModelSpec("bright", ("image", "lidar"))
+    with pytest.raises(UsageError, match="no LiDAR"):
+        open_sources(["city"], lidar, EvalSettings())
+    (source,) = open_sources(["city"], lidar, EvalSettings(inputs="image", windows=2))
+    assert len(source.ids) == 2
+
+
 def test_a_lidar_network_takes_the_first_lidar_folder(tmp_path: Path) -> None:
     data = write_data_set(tmp_path / "a")
     lidar = ModelSpec("bright", ("image", "lidar"))

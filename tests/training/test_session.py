@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import json
 from pathlib import Path
+from typing import Any
 from unittest.mock import Mock
 
 import pytest
@@ -121,3 +122,23 @@ def test_mistakes_have_their_exit_codes(tmp_path: Path, capsys: pytest.CaptureFi
 def test_a_recipe_can_be_printed(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["train", "--steps", "7", "--dump-recipe"]) == 0
     assert "steps = 7\n" in capsys.readouterr().out
+
+
+def test_a_model_has_the_inputs_of_its_paper_unless_others_are_asked_for() -> None:
+    def planned(recipe: str | None = None, **changes: Any) -> tuple[str, ...]:
+        return Session.plan([], recipe, None, False, False, None, None, **changes).recipe.inputs
+
+    assert planned(model="segnext-t") == ("image",)
+    assert planned(model="cmipnet") == ("image", "trajectory")
+    assert planned(model="segnext-t", inputs=("image", "trajectory")) == ("image", "trajectory")
+    assert planned("roadedge-s", model="segnext-t") == ("image", "trajectory")  # a recipe says what it is fed
+    assert planned() == ("image", "trajectory")
+
+
+def test_the_city_trains_no_network_of_lidar(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert cli.main(["train", "--model", "roadedge-n", "--inputs", "image, lidar", "--steps", "1", "-o", "run"]) == 2
+    assert "no LiDAR" in capsys.readouterr().err
+    assert not Path("run").exists()
