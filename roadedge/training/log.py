@@ -30,7 +30,8 @@ class Log:
 
     def add(self, row: dict[str, Any]) -> None:
         """Append a row and write the table anew."""
-        self.rows.append({key: round(v, 7) if isinstance(v, float) else v for key, v in row.items()})
+        # digits, not decimals: a rate of 3.2e-07 is one
+        self.rows.append({key: float(f"{v:.7g}") if isinstance(v, float) else v for key, v in row.items()})
         with replacing(self.path) as temporary, temporary.open("w", newline="") as file:
             table = csv.DictWriter(file, LOG_COLUMNS)
             table.writeheader()

@@ -20,10 +20,11 @@ from roadedge.training.interruption import Interruption
 from roadedge.training.log import Log
 from roadedge.training.pictures import draw_curves, draw_panels
 from roadedge.training.preparation import check_watched, given, greeting, new_run
-from roadedge.training.processes import Processes, everywhere, joined
+from roadedge.training.processes import Processes, joined
 from roadedge.training.rates import rate
 from roadedge.training.recipe import Recipe
 from roadedge.training.run import Report, Run, provenance, save_state, start_run
+from roadedge.training.shared_errors import everywhere
 from roadedge.training.step import Trainer, effective_precision
 from roadedge.training.tasks import labels_wanted
 from roadedge.training.validation import validate
@@ -109,7 +110,7 @@ def _train(
     # What is quantized has its logits alone.
     wanted = () if recipe.qat.on else group.agreed(lambda: labels_wanted(run.network, recipe))
     trainer = Trainer(run, precision, group)
-    log = Log(output, run.step) if group.first else None
+    log = group.agreed(lambda: Log(output, run.step) if group.first else None)
     clock = Clock(run)
     batches = prefetched(recipe, run.network.spec, pools, run.step, recipe.steps, samples, wanted)
     with Interruption() as interruption:
@@ -132,8 +133,7 @@ def _train(
             if asked:
                 report(f"interrupted after step {run.step}; go on with: roadedge {_again(recipe, output)}")
                 raise everywhere(KeyboardInterrupt())
-    if log is not None:
-        log.close()
+    group.agreed(lambda: None if log is None else log.close())
     return group.from_first(partial(finish, run, validation, folders, output, report))
 
 
@@ -191,13 +191,15 @@ def _watch(run: Run, better: bool, report: Report) -> None:
         return
     if run.stopped:
         best = f"than {100 * (run.best_g_iou or 0.0):.2f} at step {run.best_step}"
-        report(
-            f"ended after step {run.step} of {steps}: {spec.stop_after} evaluations brought no better G_IoU {best} "
-            "(plateau.stop_after)"
-        )
+        row = _evaluations(spec.stop_after)
+        report(f"ended after step {run.step} of {steps} (plateau.stop_after): {row} no better G_IoU {best}")
     elif cut:
         lr = rate(run.recipe, run.step, run.plateau)
-        report(f"{spec.cut_after} evaluations brought no better G_IoU: the rate goes on at {lr:.3g}")
+        report(f"{_evaluations(spec.cut_after)} no better G_IoU: the rate goes on at {lr:.3g}")
+
+
+def _evaluations(count: int) -> str:
+    return "one evaluation brought" if count == 1 else f"{count} evaluations brought"
 
 
 def finish(run: Run, validation: Pool, folders: list[Path], output: Path, report: Report) -> TrainResult:

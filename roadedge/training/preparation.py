@@ -59,14 +59,18 @@ def fine_tuning(
 
 
 def spec_of(recipe: Recipe, folders: list[Path], pools: list[Pool]) -> ModelSpec:
-    """The ModelSpec that this training makes true: its band of ground sample distances and of densities included."""
-    low, high = recipe.augment.scales
-    densities = [
-        d
-        for pool in pools
-        for d in (density_per_mpx(pool[i].sample, recipe.gsd_m) for i in range(0, len(pool), 7))
-        if d
+    """The ModelSpec that this training makes true: its band of ground sample distances and of densities included.
+
+    The band holds what crops are scaled to and what images are brought from: those of BJRoad, at half a metre, are
+    trained on at one.
+    """
+    looked_at = [
+        (sample.gsd_m, density_per_mpx(sample, recipe.gsd_m))
+        for sample in (pool[i].sample for pool in pools for i in range(0, len(pool), 7))
     ]
+    densities = [density for _, density in looked_at if density]
+    drawn = [round(recipe.gsd_m * factor, 4) for factor in recipe.augment.scales]
+    steps = [*drawn, *(gsd_m for gsd_m, _ in looked_at if gsd_m)]
     band = None
     if densities and "trajectory" in recipe.inputs:
         band = (min(densities) * recipe.augment.density[0], max(densities))
@@ -74,7 +78,7 @@ def spec_of(recipe: Recipe, folders: list[Path], pools: list[Pool]) -> ModelSpec
         recipe.model,
         recipe.inputs,
         gsd_m=recipe.gsd_m,
-        gsd_band_m=(round(recipe.gsd_m * low, 4), round(recipe.gsd_m * high, 4)),
+        gsd_band_m=(min(steps), max(steps)),
         density_band_per_mpx=band,
         licence=recipe.licence,
         semi_synthetic="trajectory" in recipe.inputs and not _measured(recipe, folders),

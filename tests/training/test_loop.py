@@ -17,13 +17,14 @@ import numpy as np
 import pytest
 import torch
 
+from roadedge.data.augment_spec import AugmentSpec
 from roadedge.errors import DataError, NonFiniteError, SpecMismatchError, UsageError
 from roadedge.models.checkpoint import load_network, read_archive, write_archive
 from roadedge.sample import Sample
 from roadedge.spec import ModelSpec
 from roadedge.training.batches import DRAWING, OBSERVING, make_batch, training_pools
 from roadedge.training.loop import train
-from roadedge.training.preparation import density_per_mpx
+from roadedge.training.preparation import density_per_mpx, spec_of
 from roadedge.training.rates import rate
 from roadedge.training.recipe import Recipe, override, to_toml
 from roadedge.training.run import Run
@@ -197,6 +198,15 @@ def test_densities_are_counted_on_the_grid_of_the_network() -> None:
     sample = Sample(None, np.zeros((30, 2)), (100, 100), gsd_m=0.4)  # 40 m a side: 50 x 50 pixels of 0.8 m
     assert density_per_mpx(sample, 0.8) == pytest.approx(30 / 2500 * 1e6)
     assert density_per_mpx(Sample(None, None, (100, 100), gsd_m=0.4), 0.8) is None
+
+
+def test_what_images_are_brought_from_is_in_the_band_that_was_trained_in(folder: Path) -> None:
+    pools, _ = training_pools(TINY, [folder])  # at 0.46 m
+    assert spec_of(TINY, [folder], pools).gsd_band_m == (0.345, 0.6118)
+    still = override(TINY, gsd_m=0.4, augment=AugmentSpec(scale=(1.0, 1.0)))
+    assert spec_of(still, [folder], pools).gsd_band_m == (0.4, 0.46)
+    coarse = override(TINY, gsd_m=1.0, augment=AugmentSpec(zoom=(0.7, 0.9), zoom_p=0.5))
+    assert spec_of(coarse, [folder], pools).gsd_band_m == (0.46, 1.33)
 
 
 def test_a_folder_may_be_called_city(tmp_path: Path) -> None:

@@ -116,7 +116,10 @@ def test_an_early_end_is_a_whole_run(folder: Path, tmp_path: Path, capsys: pytes
     assert cli.main([*command, "--json"]) == 0
     told = capsys.readouterr()
     found = json.loads(told.out)
-    assert "ended after step 4 of 9: 3 evaluations brought no better G_IoU than 50.00 at step 1" in told.err
+    assert (
+        "ended after step 4 of 9 (plateau.stop_after): 3 evaluations brought no better G_IoU than 50.00 at step 1"
+        in (told.err)
+    )
     assert (found["steps"], found["best_step"], found["ended_early"]) == (4, 1, True)
     assert {"best.pt", "last.pt", "metrics.json", "curves.png"} <= {path.name for path in out.iterdir()}
     assert read_archive(out / "state.pt")["step"] == 4
