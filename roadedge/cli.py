@@ -109,8 +109,8 @@ def train(
 
     session = Session.plan(
         data or [], recipe, output, resume, overwrite, init, epochs,
-        model=model, inputs=tuple(map(str.strip, inputs.split(","))) if inputs else None, steps=steps, batch=batch, crop=crop, lr=lr,
-        seed=seed, precision=precision, folds=folds, fold=fold,
+        model=model, inputs=tuple(map(str.strip, inputs.split(","))) if inputs else None, steps=steps, batch=batch,
+        crop=crop, lr=lr, seed=seed, precision=precision, folds=folds, fold=fold,
     )  # fmt: skip
     if qat and session.recipe.folds:
         raise UsageError("--qat fine-tunes one network; leave --folds out, or fine-tune a fold's best.pt by quantize")
