@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from roadedge.data.road_labels import LABELS, Wanted
-from roadedge.errors import SpecMismatchError
+from roadedge.errors import SpecMismatchError, UsageError
 from roadedge.models.blocks import RoadNet
 from roadedge.training.recipe import Recipe
 
@@ -30,9 +30,18 @@ def labels_wanted(network: RoadNet, recipe: Recipe) -> Wanted:
 
     Raises:
         SpecMismatchError: an output whose size does not divide that of the crop.
+        UsageError: a batch of one, which a norm behind a mean over the whole map cannot be trained on.
     """
-    with torch.no_grad():
-        _, outputs = _followed(network, recipe)
+    try:
+        with torch.no_grad():
+            _, outputs = _followed(network, recipe, samples=min(2, recipe.batch))
+    except ValueError as error:
+        if "more than 1 value per channel" not in str(error):
+            raise
+        raise UsageError(
+            f"{recipe.model} has a batch-norm that sees one value of each sample of {recipe.crop} pixels, and a batch "
+            f"of {recipe.batch} leaves it nothing to compare: take --batch 2 or more"
+        ) from error
     found = set()
     for name, output in outputs.items():
         task = task_of(name)
@@ -57,10 +66,12 @@ def has_untrained(network: RoadNet, recipe: Recipe) -> bool:
     return any(p.requires_grad and p.grad is None for p in probe.parameters())
 
 
-def _followed(network: RoadNet, recipe: Recipe, device: str = "meta") -> tuple[RoadNet, dict[str, Tensor]]:
-    """A copy of a network, on torch's meta device where nothing is computed, and what it gives for two crops."""
+def _followed(
+    network: RoadNet, recipe: Recipe, device: str = "meta", samples: int = 2
+) -> tuple[RoadNet, dict[str, Tensor]]:
+    """A copy of a network, on torch's meta device where nothing is computed, and what it gives for some crops."""
     probe = copy.deepcopy(network).to(device).train()
-    sides = (2, recipe.crop, recipe.crop)
+    sides = (samples, recipe.crop, recipe.crop)
     feeds = {
         name: torch.zeros(*sides, 3 if name == "image" else 1, dtype=torch.uint8, device=device)
         for name in network.spec.inputs
