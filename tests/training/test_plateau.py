@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import signal
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from roadedge.errors import RecipeError
 from roadedge.models.checkpoint import load_network, read_archive, write_archive
 from roadedge.resources import recipe_path
 from roadedge.training import loop
+from roadedge.training.log import Log
 from roadedge.training.loop import train
 from roadedge.training.plateau import Plateau, PlateauSpec
 from roadedge.training.rates import rate
@@ -168,3 +170,10 @@ def test_what_makes_no_sense_is_refused(settings: dict[str, Any], text: str) -> 
 def test_a_return_to_the_full_rate_and_a_warm_up_exclude_each_other() -> None:
     with pytest.raises(RecipeError, match="set warmup_steps = 0"):
         Recipe(plateau=PlateauSpec(cut_after=1, restart=True))
+
+
+def test_a_rate_that_was_cut_often_is_logged_with_its_digits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
+    log = Log(tmp_path, 0)
+    log.add({"step": 1, "loss": 0.25, "lr": 3.2e-8})
+    assert rates_of(tmp_path) == [3.2e-8]
