@@ -110,7 +110,11 @@ def train_one(recipe: Recipe, folders: list[Path], folder: Path) -> None:
         if step % 50 == 0 or step == steps or steps < 50:
             say(f"{recipe.name}: step {step} of {steps}, loss {loss:.3f}, {time.monotonic() - began:.0f} s")
 
-    train(recipe, folders, folder, resume=resume, report=say, on_step=on_step)
+    try:
+        train(recipe, folders, folder, resume=resume, report=say, on_step=on_step)
+    except KeyboardInterrupt:
+        say("interrupted; the same command goes on from here")
+        sys.exit(130)
 
 
 def score_one(contender: Contender, folder: Path, data: Path, results: Path) -> None:

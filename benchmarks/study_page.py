@@ -20,33 +20,42 @@ WHAT = {
 }
 COLOURS = ("#8a94a6", "#c9a227", "#7fb3d5", "#3d7ea6", "#9a59c8", "#c8352f", "#1a7f4b")
 REFERENCES = ("image-only", "early-fusion")
-INTRODUCTION = """Do trajectories help an image, and does it matter how they are joined? The papers ask it with networks
-of 30 to 90 million parameters on data that only their authors have. Here is the same question at the size of this
-machine: {count} networks, **one recipe**, one random seed, the published ones with **trunks of a quarter of their
+INTRODUCTION = """Do trajectories help an image, and does it matter how the two are joined? The papers answer with
+networks of up to 85 million parameters, on data sets that were not at hand here. This page asks the same at the size of
+this machine: {count} networks, **one recipe**, one random seed, the published ones with **trunks of a quarter of their
 width** (`*-slim`, about a sixteenth of their parameters).
 
-It is a home match: `roadedge-s` was built on these very sets, with this augmentation, and scored on these validation
-splits many times before; the others come as they were published, made narrow, and see all this for the first time.
+The comparison favours `roadedge-s`: it was developed on these very image sets, with this augmentation, and was scored on
+these validation splits many times before. The others come as they were published, made narrow, and meet all of it for
+the first time.
 
-> **Semi-synthetic.** The trajectories were simulated from the truth, in training and in these scores: an optimist's
-> bound of what points bring. Nothing here can be compared with the papers' tables on BJRoad or Porto. An interval here
-> is of the places, not of the training: one seed says nothing about how far another one would fall."""
+> **Semi-synthetic.** The trajectories were simulated from the labels, in training and in these scores, so what they
+> bring here is more than real ones would. Nothing here can be compared with the papers' tables on BJRoad or Porto. The
+> intervals say how the score depends on which places are scored, not on the training: how far another seed would fall
+> was not measured."""
 UNDER_SCORES = """G_IoU in per cent on the validation splits of {sets}, pooled ({samples}); threshold 0.5, no
-test-time augmentation, float; 95 % intervals over places drawn again. `fog:0.8` whitens the image, `points:0.05` keeps
-one point in twenty. A dash: the condition changes nothing that the network is fed."""
+test-time augmentation, 32-bit floats; beside each score its 95 % interval, by drawing whole places again. `fog:0.8`
+whitens the image, `points:0.05` keeps one point in twenty. A dash: the network is not fed what the condition changes."""
+UNDER_DIFFERENCES = """Each network minus a reference on the same samples, whole places drawn again for both at once, so
+that what makes a place hard for all cancels. **Bold**: the interval does not contain zero, which this page calls told
+apart. Of so many intervals of 95 % one or two exclude zero by chance alone."""
 RECIPE = """`training/study.toml`: {steps} steps of {batch} squares of {crop}² from the train splits of tianjin, epfl
-and sandiego, {precision}, {optimiser} with a peak rate of {lr:g}, seed {seed}, and this project's augmentation: fog,
-crowns, thinned and moved points, and now and then one modality left out where there are two. No checkpoint is chosen:
-the running average of the weights after the last step is scored. The rate was tuned for none of them, no trunk starts
-from ImageNet, and {steps} steps end long before such networks have converged: slower learners are hurt most by that."""
+and sandiego, {precision}, {optimiser} with a peak rate of {lr:g}, seed {seed}, and this project's augmentation: scale and
+turn, colours, fog, tree crowns, thinned and moved points, and, of networks with two inputs, one of them left blank now
+and then. No checkpoint is chosen: the running average of the weights after the last step is scored. The rate was tuned
+for none of them, no trunk starts from ImageNet, and {steps} steps end long before such networks have converged; slow
+learners are hurt most by that."""
+BLANKS = """**A flaw of these runs**: {names} saw a blank instead of their only input now and then, as if they had
+another one to go by (5 of 100 squares without the image, 15 of 100 without the trajectory, where a square had any). Their
+scores are lower for it, by how much is not known. The training no longer does so; these runs were made before."""
 AGAIN = """```sh
 python benchmarks/study.py DATA     # DATA holds tianjin, epfl and sandiego
 ```
 
-It trains what is left, scores what is new, and writes `benchmarks/results/study/NAME.json` (recipe, versions, curve,
-counts of every sample), this page and its pictures. Killed at any moment, it goes on from the newest state. {day},
+It trains and scores what is missing, and writes `benchmarks/results/study/NAME.json` (recipe, versions, curve, counts of
+every sample), this page and its pictures. Killed at any moment, the same command goes on from the newest state. {day},
 {processor}, {cpus} CPUs, torch {torch}. The machine did other work meanwhile, so the study says nothing about speed.
-The weights are of map providers' imagery, for research only, and are not published."""
+The training images are those of map providers, so the weights are for research only and are not published."""
 
 
 def write_page(runs: Sequence[dict[str, Any]], docs: Path) -> Path:
@@ -71,18 +80,24 @@ def page(runs: Sequence[dict[str, Any]]) -> str:
         UNDER_SCORES.format(sets=" and ".join(SETS), samples=_samples(runs)),
         "![G_IoU of each network under each condition, with 95 % intervals](images/study-scores.png)",
         "## Differences",
-        "Each network minus a reference on the same samples, whole places drawn again: the spread of both cancels.\n"
-        "**Bold**: the interval does not hold zero.",
+        UNDER_DIFFERENCES,
         *(difference_table(runs, name) for name in REFERENCES if name in there and len(runs) > 1),
         "## What it says",
         "\n".join(f"- {line}" for line in sentences(runs)),
         "## Recipe",
         _filled(RECIPE, runs[0]),
+        _blanks(runs),
         "![Training loss and G_IoU on the places set aside](images/study-curves.png)",
         "## Run it again",
         _filled(AGAIN, runs[0]),
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _blanks(runs: Sequence[dict[str, Any]]) -> str:
+    """What is to be said of networks of one input whose batches were drawn before `DRAWING` 3; else nothing."""
+    names = [run["name"] for run in runs if len(run["inputs"]) == 1 and run.get("drawing", 2) < 3]
+    return BLANKS.format(names=" and ".join(names)) if names else ""
 
 
 def _filled(text: str, run: dict[str, Any]) -> str:
@@ -140,7 +155,7 @@ def sentences(runs: Sequence[dict[str, Any]]) -> list[str]:
         if single in by_name and fused:
             over = [run["name"] for run in fused if _above(run, by_name[single], "clear")]
             lines.append(
-                f"Above {single} on clear samples, with an interval that does not hold zero, of {len(fused)} networks "
+                f"Above {single} on clear samples, and told apart from it, of {len(fused)} networks "
                 f"with both inputs: {', '.join(over) or 'none'}."
             )
     return lines + [_loss(run) for run in runs]
@@ -153,7 +168,7 @@ def _loss(run: dict[str, Any]) -> str:
         for condition in CONDITIONS
         if condition != "clear" and not run["conditions"][condition].get("same_as_clear")
     ]
-    return f"{run['name']} against itself on clear samples: {', '.join(parts) or 'nothing that it is fed changes'}."
+    return f"{run['name']}, against its own clear score: {', '.join(parts) or 'nothing that it is fed changes'}."
 
 
 def _above(run: dict[str, Any], other: dict[str, Any], condition: str) -> bool:

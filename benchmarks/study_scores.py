@@ -88,6 +88,7 @@ def training_of(folder: Path) -> dict[str, Any]:
     """Recipe, network, size and curve of a run folder."""
     from roadedge.models import create_model
     from roadedge.models.catalogue import cost
+    from roadedge.models.checkpoint import read_archive
 
     recipe = read_recipe(folder / "recipe.toml")
     counted = cost(create_model(recipe.model, ModelSpec(recipe.model, recipe.inputs)))
@@ -100,6 +101,7 @@ def training_of(folder: Path) -> dict[str, Any]:
         "cost": dataclasses.asdict(counted),
         "recipe": dataclasses.asdict(recipe),
         "trained": json.loads((folder / "metrics.json").read_text()),
+        "drawing": read_archive(folder / "state.pt").get("sampler", {}).get("drawing", 1),  # how batches were drawn
         "environment": json.loads((folder / "env.json").read_text()),
         "log": {"columns": list(columns), "rows": rows},
     }

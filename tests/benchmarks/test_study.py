@@ -108,6 +108,11 @@ def test_the_page_names_what_is_not_trained_yet_and_what_is_simulated() -> None:
     assert "{" not in text
 
 
+def test_the_page_tells_which_networks_of_one_input_were_trained_on_blanks() -> None:
+    assert "**A flaw of these runs**: image-only saw" in page(RUNS)
+    assert "A flaw" not in page([one | {"drawing": 3} for one in RUNS])
+
+
 def test_both_pictures_are_drawn(tmp_path: Path) -> None:
     draw_scores(RUNS, tmp_path / "scores.png")
     draw_curves(RUNS, tmp_path / "curves.png")
