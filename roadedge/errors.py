@@ -18,6 +18,7 @@ RoadEdgeError                    1  unexpected
 │   ├── RecipeError              8  a recipe with a wrong key or value
 │   └── PartialFailureError      8  a folder finished, but some of its items failed
 ├── ExportError                  1  the exporter could not write a faithful graph
+│   └── ParityError              1  a graph was written, and it does not say what its network says
 ├── OutputError                  9  an output that cannot be written, a full disk
 └── NonFiniteError              10  training became NaN or infinite
 """
@@ -136,6 +137,10 @@ class PartialFailureError(DataError):
 
 class ExportError(RoadEdgeError, RuntimeError):
     """The exporter could not write a faithful graph."""
+
+
+class ParityError(ExportError):
+    """A graph that does not say what its network says, by NaN, infinity or more than its tolerance."""
 
 
 class OutputError(RoadEdgeError, OSError):

@@ -7,7 +7,7 @@ map into logits and probability, and products of two maps, whose sums over all p
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from roadedge.calibration.flow import KINDS, MOVES, constants_of
 from roadedge.calibration.insert import scales_by_reader
 from roadedge.calibration.surgery import forget_unread, replace_nodes, with_stored_constants
-from roadedge.errors import ExportError
+from roadedge.errors import ExportError, ParityError
 
 if TYPE_CHECKING:
     import onnx
@@ -28,24 +28,49 @@ PAIRS = ("QuantizeLinear", "DequantizeLinear")
 PRODUCTS = ("MatMul", "Gemm", "Einsum")
 
 
-def half_remainder(model: onnx.ModelProto) -> onnx.ModelProto:
+def half_remainder(model: onnx.ModelProto, kept: Collection[str] = ()) -> onnx.ModelProto:
     """`int8.onnx` → `int8-fp16.onnx`: opset 19 or later, all between the first and last convolutions in float16.
 
     Args:
         model: a Q/DQ graph with a float32 remainder and scales that float16 can hold.
+        kept: first outputs of further nodes that stay float32.
 
     Raises:
-        ExportError: a scale or weight does not fit into float16, or the graph cannot be raised to opset 19.
+        ParityError: a weight does not fit into float16.
+        ExportError: the scales would differ, or the graph cannot be raised to opset 19.
+    """
+    out = prepared(model)
+    type_half(out, remainder_float(out) | _with_own_pairs(out, kept))
+    differing = compare_scales(model, out)
+    if differing:
+        raise ExportError(f"the FP16 emission would not hold the same scales: {'; '.join(differing[:3])}")
+    return out
+
+
+def prepared(model: onnx.ModelProto) -> onnx.ModelProto:
+    """A copy in opset 19 or later whose constants are stored tensors: what `remainder_float` and `type_half` take."""
+    return with_stored_constants(raised(model))
+
+
+def remainder_float(model: onnx.ModelProto) -> set[str]:
+    """First outputs of the nodes of a prepared Q/DQ graph that stay float32 beside an FP16 remainder."""
+    nodes = list(model.graph.node)
+    return {nodes[number].output[0] for number in _float_nodes(model)}
+
+
+def type_half(model: onnx.ModelProto, float_values: Collection[str]) -> None:
+    """Type a prepared float32 graph in place: all in float16 but the nodes whose first output is in `float_values`.
+
+    Raises:
+        ParityError: a stored tensor of a float16 node does not fit into it.
     """
     import onnx
 
-    out = with_stored_constants(raised(model))
-    float_nodes = _float_nodes(out)
-    kinds = _value_types(out)
-    names = _Halves(out, kinds)
+    kinds = value_types(model)
+    names = _Halves(model, kinds)
     nodes: list[Any] = []
-    for number, node in enumerate(list(out.graph.node)):
-        if number in float_nodes:
+    for node in list(model.graph.node):
+        if node.output[0] in float_values:
             nodes += names.casts(node, range(len(node.input)), onnx.TensorProto.FLOAT)
             names.float_values.update(node.output)
         else:
@@ -55,21 +80,17 @@ def half_remainder(model: onnx.ModelProto) -> onnx.ModelProto:
             nodes += names.casts(node, inner, onnx.TensorProto.FLOAT16)
             _retarget(node)
         nodes.append(node)
-    nodes += names.returned()
-    replace_nodes(out.graph, nodes)
-    forget_unread(out.graph)
-    del out.graph.value_info[:]
-    differing = compare_scales(model, out)
-    if differing:
-        raise ExportError(f"the FP16 emission would not hold the same scales: {'; '.join(differing[:3])}")
-    return out
+    nodes += names.returned(nodes)
+    replace_nodes(model.graph, nodes)
+    forget_unread(model.graph)
+    del model.graph.value_info[:]
 
 
 def half_values(model: onnx.ModelProto) -> set[str]:
     """Names that values of the float32 graph have in an FP16 emission and are float16 there, if only for a reader."""
     import onnx
 
-    half = {name for name, kind in _value_types(model).items() if kind == onnx.TensorProto.FLOAT16}
+    half = {name for name, kind in value_types(model).items() if kind == onnx.TensorProto.FLOAT16}
     return half | {name.removesuffix("_half") for name in half}
 
 
@@ -142,14 +163,14 @@ class _Halves:
                 node.input[place] = alias
         return made
 
-    def returned(self) -> list[onnx.NodeProto]:
+    def returned(self, nodes: Sequence[onnx.NodeProto]) -> list[onnx.NodeProto]:
         """Casts of outputs that are float32 at the border of the graph and float16 inside."""
         made = []
         for port in self.graph.output:
             if port.type.tensor_type.elem_type != self.FLOAT or port.name in self.float_values:
                 continue
             inner = f"{port.name}_inner"
-            for node in self.graph.node:
+            for node in nodes:
                 node.input[:] = [inner if name == port.name else name for name in node.input]
                 node.output[:] = [inner if name == port.name else name for name in node.output]
             made.append(_cast(inner, port.name, self.FLOAT))
@@ -163,8 +184,8 @@ class _Halves:
             self.written[alias] = name
             array: NDArray[Any] = numpy_helper.to_array(self.stored[name])
             if array.size and np.abs(array).max() > LARGEST_HALF:
-                raise ExportError(
-                    f"{name} holds {np.abs(array).max():.3g}, which float16 cannot; keep the FP32 emission"
+                raise ParityError(
+                    f"{name} holds {np.abs(array).max():.3g}, which float16 cannot (65504 at most)"
                 )
             self.graph.initializer.append(numpy_helper.from_array(array.astype(np.float16), alias))
         return alias
@@ -230,13 +251,47 @@ def _around_products(nodes: Sequence[onnx.NodeProto], parting: Sequence[bool], c
     return found
 
 
-def _value_types(model: onnx.ModelProto) -> dict[str, int]:
+def value_types(model: onnx.ModelProto) -> dict[str, int]:
+    """ONNX's number of the type of each value and stored tensor of a graph."""
     import onnx
 
     inferred = onnx.shape_inference.infer_shapes(model, strict_mode=True).graph
     found = {one.name: one.data_type for one in inferred.initializer}
     for port in (*inferred.value_info, *inferred.input, *inferred.output):
         found[port.name] = port.type.tensor_type.elem_type
+    return found
+
+
+def _with_own_pairs(model: onnx.ModelProto, kept: Collection[str]) -> set[str]:
+    """Give each kept convolution a DequantizeLinear of its own where it shares one with others: no cast parts the two.
+
+    Returns:
+        `kept` and the first outputs of the DequantizeLinear that they read.
+    """
+    import onnx
+
+    found = set(kept)
+    if not found:
+        return found
+    readers: dict[str, set[str]] = {}
+    for node in model.graph.node:
+        for name in node.input:
+            readers.setdefault(name, set()).add(node.output[0])
+    pairs = {node.output[0]: node for node in model.graph.node if node.op_type == "DequantizeLinear"}
+    nodes: list[Any] = []
+    for node in model.graph.node:
+        if node.output[0] in kept and node.op_type in KINDS:
+            for place, name in enumerate(node.input):
+                if name in pairs and readers[name] <= found:
+                    found.add(name)
+                elif name in pairs:
+                    twin = onnx.NodeProto.FromString(pairs[name].SerializeToString())
+                    twin.output[0], twin.name = f"{name}_for_{node.output[0]}", f"{node.output[0]}/dequantize"
+                    nodes.append(twin)
+                    node.input[place] = twin.output[0]
+                    found.add(twin.output[0])
+        nodes.append(node)
+    replace_nodes(model.graph, nodes)
     return found
 
 

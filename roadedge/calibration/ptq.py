@@ -7,7 +7,7 @@ import itertools
 import json
 import tempfile
 import warnings
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,14 +21,18 @@ from roadedge.calibration.measure import check_samples, face_of_file, load_float
 from roadedge.calibration.ranges import parse_method
 from roadedge.calibration.samples import CalibrationList, samples_of
 from roadedge.environment import environment
-from roadedge.errors import ExportError, OutputError, UsageError
+from roadedge.errors import ExportError, OutputError, ParityError, UsageError
 from roadedge.models.placement import Placement, place
 from roadedge.spec import ModelSpec, sha256_of, sidecar_path, write_sidecar
 
 if TYPE_CHECKING:
     import onnx
 
-    from roadedge.export.parity import Parity
+    from roadedge.export.float32_search import Search
+    from roadedge.export.mixed import FloatGraph
+    from roadedge.export.parity import Parity, ParitySamples
+    from roadedge.export.parts import KeptFloat32
+    from roadedge.runners.base import Runner
     from roadedge.runners.face import Face
 
 __all__ = [
@@ -60,6 +64,7 @@ class PtqResult:
     parity: tuple[Parity, ...]
     size_bytes: dict[str, int]
     notes: tuple[str, ...]
+    float32: KeptFloat32 | None = None  # what stays float32 beside the FP16 remainder because it was asked for
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON values."""
@@ -73,7 +78,34 @@ class PtqResult:
             "parity": [table.to_dict() for table in self.parity],
             "size_bytes": self.size_bytes,
             "notes": list(self.notes),
+            "float32": None if self.float32 is None else self.float32.to_dict(),
         }
+
+
+@dataclass(frozen=True, slots=True)
+class _Work:
+    """What all drafts of one quantization share."""
+
+    path: Path
+    face: Face
+    samples: CalibrationList
+    key: CacheKey
+    placement: Placement
+    said: dict[str, Any]
+    ranges: Mapping[str, float]
+    int8: onnx.ModelProto
+    threads: int | None
+    progress: bool
+
+
+@dataclass(frozen=True, slots=True)
+class _Made:
+    """Drafts by emission that were proved, and what is said of them."""
+
+    drafts: dict[str, onnx.ModelProto]
+    stated: dict[str, dict[str, Any]]
+    parity: tuple[Parity, ...]
+    kept: KeptFloat32 | None
 
 
 def quantize_onnx(
@@ -89,6 +121,7 @@ def quantize_onnx(
     overwrite: bool = False,
     progress: bool = False,
     products_float: bool = True,
+    keep_float32: Sequence[str] = (),
 ) -> PtqResult:
     """Write `NAME.int8.onnx` and `NAME.int8-fp16.onnx` of the same scales, with sidecars, once both were proved to run.
 
@@ -105,6 +138,8 @@ def quantize_onnx(
         overwrite: replace files that are in the way.
         progress: draw a bar on stderr where that is a terminal.
         products_float: keep convolutions float that read sums of products of two maps.
+        keep_float32: of the emission with an FP16 remainder: patterns of names of parts that stay float32, or `auto`
+            for as few as it takes, and none where the plain one is within its tolerance.
 
     Raises:
         ModelFileError: not a float32 ONNX file that can be run and quantized.
@@ -112,7 +147,8 @@ def quantize_onnx(
         UnknownNameError: no such method or convolution.
         DataError: samples or the cache are missing, changed, or belong to something else.
         NonFiniteError: a value became NaN or infinite.
-        ExportError: a written graph would compute NaN, or the two emissions would differ.
+        ParityError: the emission with an FP16 remainder leaves float16's range or says something else than the other.
+        ExportError: a written graph would compute NaN, or the two emissions would hold other scales.
         OutputError: the output cannot be written, or is there already.
     """
     path = Path(model)
@@ -127,31 +163,85 @@ def quantize_onnx(
     key = CacheKey(sha256_of(path), samples.digest, str(parse_method(method)))
     ranges = measure(graph, face, samples, key, cache, threads, progress)
     scales = scales_for(graph, placement, ranges)
-    drafts = {"int8": insert_qdq(graph, placement, scales)}
-    if half:
-        drafts["int8-fp16"] = half_remainder(drafts["int8"])
-        inside = half_values(drafts["int8-fp16"])
-        _check_half({name: value for name, value in ranges.items() if name in inside})
-        _check_equal(drafts)
     said = {"keep_float": sorted(keep_float), "borders_float": borders_float, "products_float": products_float,
             "folded_batch_norms": folded}  # fmt: skip
-    stated = {
-        name: _provenance(draft, name, path, face, samples, key, placement, said) for name, draft in drafts.items()
-    }
-    parity = _prove(path, drafts, stated, face, samples, threads)
+    int8 = insert_qdq(graph, placement, scales)
+    work = _Work(path, face, samples, key, placement, said, ranges, int8, threads, progress)
+    made = _made_half(work, keep_float32) if half else _made(work, half=False)
     cache_file = targets["int8"].with_name(f"{targets['int8'].stem}.ranges.json")
-    _publish(drafts, targets, face, stated, parity)
+    _publish(made.drafts, targets, face, made.stated, made.parity)
     write_cache(cache_file, key, ranges)
     return PtqResult(
         targets,
         cache_file,
         face.spec,
         placement,
-        stated["int8"]["precision"]["convolutions"],
-        parity,
+        made.stated["int8"]["precision"]["convolutions"],
+        made.parity,
         {name: target.stat().st_size for name, target in targets.items()},
         tuple(_notes(samples, graph, placement)),
+        made.kept,
     )
+
+
+def _made(work: _Work, graph: FloatGraph | None = None, kept: KeptFloat32 | None = None, half: bool = True) -> _Made:
+    """Make and prove both emissions; the FP16 remainder is that of `graph` where parts of it stay float32."""
+    from roadedge.export.mixed import said
+
+    drafts = {"int8": work.int8}
+    if half:
+        plain = graph is None or kept is None
+        drafts["int8-fp16"] = half_remainder(work.int8) if plain else graph.typed(kept.outputs)  # type: ignore[union-attr]
+        inside = half_values(drafts["int8-fp16"])
+        _check_half({name: value for name, value in work.ranges.items() if name in inside})
+        _check_equal(drafts)
+    stated = {
+        name: _provenance(draft, name, work.path, work.face, work.samples, work.key, work.placement, work.said)
+        for name, draft in drafts.items()
+    }
+    if half:
+        stated["int8-fp16"]["precision"] = said(stated["int8-fp16"]["precision"], kept)
+    parity = _prove(work.path, drafts, stated, work.face, work.samples, work.threads, kept is not None)
+    return _Made(drafts, stated, parity, kept)
+
+
+def _made_half(work: _Work, asked: Sequence[str]) -> _Made:
+    """Both emissions, with parts of the FP16 remainder in float32 where they are asked for and needed."""
+    from roadedge.export.mixed import attempted, remainder_graph
+    from roadedge.export.parts import check_asked
+
+    check_asked(asked, "int8-fp16")
+    with contextlib.ExitStack() as stack:
+        return attempted(
+            asked,
+            lambda graph, kept: _made(work, graph, kept),
+            lambda: remainder_graph(work.int8),
+            lambda graph: _searched(work, graph, stack),
+        )
+
+
+def _searched(work: _Work, graph: FloatGraph, stack: contextlib.ExitStack) -> Search:
+    """A search that compares with the INT8 file whose remainder is float32, on the samples of the proof."""
+    from roadedge.export.float32_search import search
+    from roadedge.export.mixed import Remembered
+    from roadedge.export.parity import TOLERANCES, compare, untrained
+    from roadedge.preprocess import preprocess
+    from roadedge.runners import ResearchOnlyWarning, open_runner
+
+    folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+    file = folder / f"{work.path.stem}{SUFFIXES['int8']}"
+    stated = _provenance(work.int8, "int8", work.path, work.face, work.samples, work.key, work.placement, work.said)
+    write_bytes(file, _embedded(work.int8, work.face, stated))
+    with _unheard():
+        warnings.simplefilter("ignore", ResearchOnlyWarning)  # it is not kept
+        reference = Remembered(stack.enter_context(open_runner(file, "onnxruntime", threads=work.threads)))
+    chosen, fresh = _proofs(work.samples), untrained(work.face.provenance)
+
+    def judge(runner: Runner, share: float) -> None:
+        compare(reference, runner, work.face.spec, chosen, fresh).check(TOLERANCES["int8-fp16"].within(share))
+
+    feeds = [preprocess(sample, work.face.spec) for sample, _ in chosen.pairs]
+    return search(graph.model, work.face, graph.parts, judge, feeds, work.threads, work.progress, work.ranges)
 
 
 def _targets(path: Path, output_dir: str | Path | None, half: bool, overwrite: bool) -> dict[str, Path]:
@@ -168,8 +258,9 @@ def _check_half(ranges: Mapping[str, float]) -> None:
     wide = {name: value for name, value in ranges.items() if value > LARGEST_HALF / 2}
     if wide:
         name = max(wide, key=lambda one: wide[one])
-        raise ExportError(
-            f"the value {name} reaches {wide[name]:.3g}, which float16 cannot hold; write the FP32 remainder only"
+        raise ParityError(
+            f"the value {name} reaches {wide[name]:.3g} on the calibration samples; beside an FP16 remainder it may reach "
+            f"{LARGEST_HALF / 2:.4g}, half of what float16 holds, since other samples may go further; nothing was written"
         )
 
 
@@ -227,19 +318,20 @@ def _prove(
     face: Face,
     samples: CalibrationList,
     threads: int | None,
+    mixed: bool = False,
 ) -> tuple[Parity, ...]:
     """Compare with the float file on the first samples: NaN is an error, and so is an FP16 emission of another mind.
 
-    How much INT8 may lose is not judged here; that is the accuracy gate's business.
+    How much INT8 may lose is not judged here; that is the accuracy gate's business. One with parts in float32 is also
+    run with its float16 values rounded, since CPU back-ends compute in float32.
     """
-    from roadedge.export.parity import TOLERANCES, ParitySamples, compare, untrained
+    from roadedge.export.emulated import EmulatedRunner, emulated
+    from roadedge.export.parity import TOLERANCES, compare, untrained
     from roadedge.runners import ResearchOnlyWarning, open_runner
-    from roadedge.runners.face import AssumedSpecWarning
 
-    origin = ", ".join(one.name for one in samples.sets)
-    chosen = ParitySamples(origin, "", tuple((s, None) for s in itertools.islice(samples_of(samples), PROOFS)))
-    with contextlib.ExitStack() as stack, warnings.catch_warnings():
-        warnings.simplefilter("ignore", AssumedSpecWarning)  # it was said when the file was opened
+    chosen, fresh = _proofs(samples), untrained(face.provenance)
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(_unheard())
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         files = {name: folder / f"{path.stem}{SUFFIXES[name]}" for name in drafts}
         for name, file in files.items():
@@ -247,12 +339,45 @@ def _prove(
         reference = stack.enter_context(open_runner(path, "onnxruntime", threads=threads))
         warnings.simplefilter("ignore", ResearchOnlyWarning)  # of the drafts, which are not kept
         runners = {n: stack.enter_context(open_runner(f, "onnxruntime", threads=threads)) for n, f in files.items()}
-        fresh = untrained(face.provenance)
-        tables = [compare(reference, runner, face.spec, chosen, fresh) for runner in runners.values()]
+        tables = [_compared(name, reference, runner, face, chosen, fresh) for name, runner in runners.items()]
         if "int8-fp16" in runners:
             both = runners["int8"], runners["int8-fp16"]
             compare(*both, face.spec, chosen, fresh).check(TOLERANCES["int8-fp16"])
+        if mixed:
+            real = stack.enter_context(EmulatedRunner(emulated(drafts["int8-fp16"]), face, threads))
+            compare(runners["int8"], real, face.spec, chosen, fresh).check(TOLERANCES["int8-fp16"])
     return tuple(tables)
+
+
+def _compared(
+    emission: str, reference: Runner, runner: Runner, face: Face, chosen: ParitySamples, fresh: bool
+) -> Parity:
+    """The table; that INT8 itself computes NaN is nothing that float32 parts of an FP16 remainder could mend."""
+    from roadedge.export.parity import compare
+
+    try:
+        return compare(reference, runner, face.spec, chosen, fresh)
+    except ParityError as error:
+        if emission == "int8":
+            raise ExportError(str(error)) from error
+        raise
+
+
+def _proofs(samples: CalibrationList) -> ParitySamples:
+    from roadedge.export.parity import ParitySamples
+
+    origin = ", ".join(one.name for one in samples.sets)
+    return ParitySamples(origin, "", tuple((s, None) for s in itertools.islice(samples_of(samples), PROOFS)))
+
+
+@contextlib.contextmanager
+def _unheard() -> Iterator[None]:
+    """What is assumed of a foreign file was said when it was opened."""
+    from roadedge.runners.face import AssumedSpecWarning
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", AssumedSpecWarning)
+        yield
 
 
 def _embedded(draft: onnx.ModelProto, face: Face, provenance: dict[str, Any]) -> bytes:

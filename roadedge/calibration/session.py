@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from roadedge.calibration.ptq import PtqResult
     from roadedge.calibration.samples import CalibrationList
     from roadedge.evaluation.gate import GateResult
+    from roadedge.export.parts import KeptFloat32
     from roadedge.training.processes import Processes
     from roadedge.training.recipe import Recipe
     from roadedge.training.session import Session
@@ -69,6 +70,7 @@ class QuantizeOptions:
     resume: bool = False
     device: str = "auto"  # of fine-tuning
     products_float: bool = True  # convolutions that read sums of products of two maps stay float
+    keep_float32: tuple[str, ...] = ()  # parts of the FP16 graphs that stay float32, or `auto`
 
     def __post_init__(self) -> None:
         if self.mode not in MODES:
@@ -89,6 +91,10 @@ class QuantizeOptions:
 
     def _check_values(self) -> None:
         """Raise for values that could never do, before any work."""
+        if self.keep_float32:
+            from roadedge.export.parts import check_asked
+
+            check_asked(self.keep_float32, "int8-fp16")
         if self.method is not None:
             parse_method(self.method)
         if self.epochs is not None and not 0 < self.epochs < math.inf:
@@ -236,7 +242,7 @@ def _without_tuning(
     options: QuantizeOptions, path: Path, folder: Path, report: Report, progress: bool
 ) -> tuple[dict[str, Path], tuple[str, ...], tuple[str, ...]]:
     """Float graphs and those of post-training quantization; notes on these, and what stayed float."""
-    files = _float_files(options, path, folder, report)
+    files = _float_files(options, path, folder, report, progress)
     samples = _samples(options, files["FP32"], folder)
     counts = ", ".join(f"{count} {name}" for name, count in samples.conditions.items() if count)
     report(f"calibrating by {options.method or METHOD} on {len(samples)} samples of the train split: {counts}")
@@ -247,7 +253,7 @@ def _without_tuning(
         if options.automatic and kept:
             done = _post_training(options, files["FP32"], samples, kept, folder, done.cache, progress)
     files |= {"INT8-PTQ": done.files["int8"], "INT8-PTQ+FP16": done.files["int8-fp16"]}
-    return files, done.notes, kept
+    return files, (*done.notes, *_float32_notes("the INT8 file for GPUs", done.float32)), kept
 
 
 def _judged(
@@ -302,7 +308,14 @@ def _name(path: Path) -> str:
     return stated[0].name if path.stem in RUN_NAMES and stated is not None else path.stem
 
 
-def _float_files(options: QuantizeOptions, path: Path, folder: Path, report: Report) -> dict[str, Path]:
+def _float32_notes(what: str, kept: KeptFloat32 | None) -> tuple[str, ...]:
+    """Which parts stay float32 because that was asked for."""
+    from roadedge.export.parts import float32_lines
+
+    return () if kept is None else (f"{what} has {' '.join(line.strip() for line in float32_lines(kept.to_dict()))}",)
+
+
+def _float_files(options: QuantizeOptions, path: Path, folder: Path, report: Report, progress: bool) -> dict[str, Path]:
     """FP32 and FP16 graphs of a checkpoint; an ONNX file is its own."""
     if path.suffix == ".onnx":
         return {"FP32": path}
@@ -313,11 +326,16 @@ def _float_files(options: QuantizeOptions, path: Path, folder: Path, report: Rep
     files = {"FP32": export_model(path, folder, "fp32", options.size, fold=fold, samples=samples, overwrite=True).onnx}
     report(f"exporting {path.name} in fp16")
     try:
-        half = export_model(path, folder, "fp16", options.size, fold=fold, samples=samples, overwrite=True)
+        half = export_model(
+            path, folder, "fp16", options.size, fold=fold, samples=samples, overwrite=True,
+            keep_float32=options.keep_float32, progress=progress,
+        )  # fmt: skip
     except ExportError as error:  # a network that does not bear FP16 may well bear INT8
         report(f"there is no FP16 to compare with: {error}")
     else:
         files["FP16"] = half.onnx
+        for note in _float32_notes("the FP16 file", half.float32):
+            report(note)
     return files
 
 
@@ -363,7 +381,7 @@ def _post_training(
     target = folder / "ptq" if options.mode == "qat" else folder
     return quantize_onnx(
         onnx, samples, options.method or METHOD, kept, True, cache, target, True, options.threads, True, progress,
-        options.products_float,
+        options.products_float, options.keep_float32,
     )  # fmt: skip
 
 
@@ -424,8 +442,13 @@ def _exported(options: QuantizeOptions, checkpoint: Path, folder: Path, report: 
     files = {}
     for label, precision in (("INT8-QAT", "int8"), ("INT8-QAT+FP16", "int8-fp16")):
         report(f"exporting {checkpoint.name} in {precision}")
-        exported = export_model(checkpoint, folder, precision, options.size, samples=_proof(options), overwrite=True)
+        keep = options.keep_float32 if precision == "int8-fp16" else ()
+        exported = export_model(
+            checkpoint, folder, precision, options.size, samples=_proof(options), overwrite=True, keep_float32=keep
+        )
         files[label] = exported.onnx
+        for note in _float32_notes(exported.onnx.name, exported.float32):
+            report(note)
     return files
 
 

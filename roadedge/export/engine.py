@@ -19,10 +19,11 @@ from roadedge.environment import command_line
 from roadedge.errors import BackendMismatchError, EnvironmentFault, MissingExtraError, UsageError
 from roadedge.export.build_progress import Progress
 from roadedge.export.engine_check import agreement
-from roadedge.export.engine_order import BuildOptions, Order, capabilities_of, check_dla, parser_lines
+from roadedge.export.engine_order import BuildOptions, Order, capabilities_of, check_dla, check_float32, parser_lines
 from roadedge.export.engine_place import engine_path, existing_engine, place_onnx, publish
 from roadedge.export.engine_source import parsable, profiles_of, read_source
 from roadedge.export.lint import Finding, check_findings
+from roadedge.export.parts import mixed_name
 from roadedge.export.plan import WEAK, Plan, PlanOptions, build_plan, supported_release
 from roadedge.export.targets import Target
 from roadedge.export.workspace import workspace_bytes
@@ -155,6 +156,7 @@ def _ordered(
     profiles = profiles_of(source, options.dynamic, options.batch)
     trt = load_library(target.runtime) if library is None else library
     release = supported_release(trt, target.runtime)
+    check_float32(source, target.runtime, release)
     check_findings(source.findings, onnx.name, parser_lines(target.runtime, release))
     here = Device.here() if device is None else device
     capabilities = capabilities_of(target, options, here)
@@ -235,4 +237,4 @@ def _effective(order: Order, plan: Plan) -> str:
             f"{order.source.path.name} is {order.source.precision}, the network that TensorRT "
             f"{order.trt.__version__} made of it {effective}; nothing was written"
         )
-    return effective
+    return mixed_name(effective, order.source.float32_parts)

@@ -49,7 +49,7 @@ def agreement(engine: Path, onnx: Path, facts: EngineFacts, device: Device, want
 
 def _tolerance(facts: EngineFacts) -> Tolerance:
     """TF32 has the ten bits of fraction of FP16."""
-    precision = facts.precision_effective.split("+")[0]
+    precision = facts.precision_effective.split()[0].split("+")[0]  # `fp16 with 3 parts float32`
     if precision == "fp32" and facts.tf32:
         return TOLERANCES["fp16"]
     return TOLERANCES.get(precision, TOLERANCES["fp16"])

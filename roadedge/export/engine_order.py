@@ -11,6 +11,7 @@ from roadedge.errors import EnvironmentFault, UsageError
 from roadedge.export.engine_place import engine_key
 from roadedge.export.engine_source import Source
 from roadedge.export.exporter import DynamicSize
+from roadedge.export.parts import mixed_name
 from roadedge.export.plan import WEAK
 from roadedge.export.targets import Target
 from roadedge.runners.device import Device
@@ -95,8 +96,18 @@ def check_dla(source: Source, options: BuildOptions) -> None:
             "DLA takes no Q/DQ graph, only implicit quantisation, which later TensorRT has no more: build "
             "NAME.fp16.onnx for DLA, or leave --dla out"
         )
-    if options.dla_core is not None and source.precision != "fp16":
-        raise UsageError(f"DLA computes in FP16, {source.path.name} is {source.precision}; export it with --fp16")
+    if options.dla_core is not None and (source.precision != "fp16" or source.float32_parts):
+        named = mixed_name(source.precision, source.float32_parts)
+        raise UsageError(f"DLA computes in FP16, {source.path.name} is {named}; export it with --fp16")
+
+
+def check_float32(source: Source, runtime: str, release: tuple[int, ...]) -> None:
+    """Raise EnvironmentFault where parts are to stay float32 and the builder's flags would decide otherwise."""
+    if source.float32_parts and runtime == "tensorrt" and release[:2] == WEAK:
+        raise EnvironmentFault(
+            f"{source.path.name} has parts in float32 ({source.float32_parts}), and TensorRT 8.6 builds no strongly "
+            "typed network: it would compute them in float16; update TensorRT, or build the FP32 file"
+        )
 
 
 def capabilities_of(target: Target, options: BuildOptions, here: Device) -> tuple[str, ...]:

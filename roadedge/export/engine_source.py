@@ -13,6 +13,7 @@ from typing import Any
 from roadedge.errors import MissingExtraError, ModelFileError, UsageError
 from roadedge.export.exporter import DynamicSize
 from roadedge.export.lint import Finding, lint_graph
+from roadedge.export.parts import float32_facts
 from roadedge.runners.base import precision_of
 from roadedge.runners.engine_facts import Range
 from roadedge.runners.face import Face, Port, face_of
@@ -39,6 +40,12 @@ class Source:
         stated = self.provenance.get("precision")
         asked = stated.get("requested") if isinstance(stated, dict) else None
         return str(asked) if asked else self.precision.split("+")[0]
+
+    @property
+    def float32_parts(self) -> int:
+        """How many parts of an FP16 graph stay float32 because it was asked for."""
+        facts = float32_facts(self.provenance)
+        return 0 if facts is None else len(facts["parts"])
 
     @property
     def checkpoint_sha256(self) -> str | None:

@@ -10,7 +10,7 @@ import json
 import re
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,15 +18,21 @@ from typing import TYPE_CHECKING, Any
 from roadedge.atomic import replacing, write_bytes
 from roadedge.environment import environment, installed
 from roadedge.errors import ExportError, MissingExtraError, OutputError, UsageError
+from roadedge.runners.face import Face
 from roadedge.spec import ModelSpec, sha256_of, sidecar_path, write_sidecar
 
 if TYPE_CHECKING:
     import onnx
 
+    from roadedge.export.float32_search import Search
+    from roadedge.export.mixed import FloatGraph
     from roadedge.export.parity import Parity, ParitySamples
+    from roadedge.export.parts import KeptFloat32
     from roadedge.models.blocks import RoadNet
+    from roadedge.runners.base import Runner
 
 OPSETS = range(13, 21)  # what the older exporter of torch writes and TensorRT parses
+HALVES = ("fp16", "int8-fp16")
 RUN_NAMES = ("best", "last")  # a checkpoint of a run, which is named after its network instead
 
 
@@ -58,6 +64,7 @@ class ExportResult:
     sha256: str
     opset: int
     parity: tuple[Parity, ...]  # a table for each runner, ONNX Runtime first
+    float32: KeptFloat32 | None = None  # what stays float32 in an FP16 graph because it was asked for
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON values."""
@@ -67,7 +74,37 @@ class ExportResult:
             "sidecar": str(self.sidecar),
             "spec": self.spec.to_dict(),
             "parity": [table.to_dict() for table in self.parity],
+            "float32": None if self.float32 is None else self.float32.to_dict(),
         }
+
+
+@dataclass(frozen=True, slots=True)
+class _Work:
+    """One export: what is written, how, and where the draft lies while it is proved."""
+
+    checkpoint: Path
+    trained: dict[str, Any]  # provenance of the checkpoint
+    network: RoadNet
+    deployed: RoadNet
+    spec: ModelSpec
+    precision: str
+    opset: int
+    simplify: bool
+    fold: bool | None
+    dynamic: DynamicSize | None
+    samples: ParitySamples | str | Path | None
+    draft: Path
+    progress: bool
+
+
+@dataclass(frozen=True, slots=True)
+class _Made:
+    """A draft that was proved."""
+
+    opset: int
+    stated: dict[str, Any]
+    parity: tuple[Parity, ...]
+    kept: KeptFloat32 | None
 
 
 def export_model(
@@ -82,6 +119,8 @@ def export_model(
     fold: bool | None = None,
     samples: ParitySamples | str | Path | None = None,
     overwrite: bool = False,
+    keep_float32: Sequence[str] = (),
+    progress: bool = False,
 ) -> ExportResult:
     """Write `NAME.onnx`, `NAME.fp16.onnx` … and its sidecar, once it was shown to say what the checkpoint says.
 
@@ -99,34 +138,36 @@ def export_model(
         fold: fold private batch-norms into a weight for each stream, where the network leaves the choice.
         samples: to compare on, or the folder that holds them; default windows of the built-in city.
         overwrite: replace files that are in the way.
+        keep_float32: of fp16 and int8-fp16: patterns of names of parts that stay float32 in the graph, or `auto` for
+            as few as it takes, and none where plain FP16 is within its tolerance.
+        progress: draw a bar on stderr while parts are looked for, where that is a terminal.
 
     Raises:
-        UsageError: a size, batch, opset or precision that does not go.
+        UsageError: a size, batch, opset or precision that does not go, or a pattern that stands for no part.
         ModelFileError, SpecMismatchError: the checkpoint cannot be used.
         MissingExtraError: torch, onnx or onnxsim is absent.
         OutputError: the output cannot be written, or is there already.
         ExportError: the graph cannot be written, or differs from the network; nothing is left behind.
     """
-    checkpoint = Path(checkpoint)
-    from roadedge.export.parity import untrained
+    from roadedge.export.parts import check_asked
 
+    checkpoint = Path(checkpoint)
     network, provenance = _load(checkpoint)
     spec = _exported_spec(network.spec, size, batch, dynamic)
     precision = _precision_of(network, precision, checkpoint)
     _check_options(precision, opset)
+    check_asked(keep_float32, precision)
     target = target_path(checkpoint, network.spec.name, output_dir, precision)
     with _kept_clean(target, overwrite), tempfile.TemporaryDirectory() as folder:
         draft = Path(folder) / target.name
-        deployed = _deployed(network, fold)
-        model = _write_draft(draft, deployed, spec, precision, opset, simplify)
-        opset = model.opset_import[0].version
-        stated = _provenance(model, checkpoint, provenance, precision, opset, simplify, fold, dynamic)
-        stated |= _calibration(network, provenance)
-        _embed(model, spec, stated, draft)
-        parity = _prove(deployed, draft, spec, precision, dynamic, samples, untrained(provenance))
-        tables = [table.to_dict() for table in parity]
-        sidecar = _publish(draft, target, spec, stated | {"parity": tables, "made_with": environment()})
-    counts = stated["precision"]["convolutions"]
+        work = _Work(
+            checkpoint, provenance, network, _deployed(network, fold), spec, precision, opset, simplify, fold, dynamic,
+            samples, draft, progress,
+        )  # fmt: skip
+        made = _made(work) if precision not in HALVES else _made_half(work, keep_float32)
+        tables = [table.to_dict() for table in made.parity]
+        sidecar = _publish(draft, target, spec, made.stated | {"parity": tables, "made_with": environment()})
+    counts = made.stated["precision"]["convolutions"]
     return ExportResult(
         target,
         sidecar,
@@ -136,9 +177,81 @@ def export_model(
         _weight_bytes(network, precision),
         target.stat().st_size,
         sha256_of(target),
-        opset,
-        parity,
+        made.opset,
+        made.parity,
+        made.kept,
     )
+
+
+def _made(work: _Work, graph: FloatGraph | None = None, kept: KeptFloat32 | None = None) -> _Made:
+    """Write and prove the draft; of `graph` where parts stay float32."""
+    from roadedge.export.mixed import said
+    from roadedge.export.parity import untrained
+
+    if graph is None or kept is None:
+        model = _write_draft(work.draft, work.deployed, work.spec, work.precision, work.opset, work.simplify)
+    else:
+        model = _write_typed(work.draft, graph, kept, work.spec)
+    opset = model.opset_import[0].version
+    stated = _provenance(
+        model, work.checkpoint, work.trained, work.precision, opset, work.simplify, work.fold, work.dynamic, kept
+    )
+    stated["precision"] = said(stated["precision"], kept)
+    stated |= _calibration(work.network, work.trained)
+    _embed(model, work.spec, stated, work.draft)
+    fresh = untrained(work.trained)
+    mixed = model if kept is not None else None
+    parity = _prove(
+        work.deployed, work.draft, work.spec, work.precision, work.dynamic, work.samples, fresh, mixed
+    )  # fmt: skip
+    return _Made(opset, stated, parity, kept)
+
+
+def _made_half(work: _Work, asked: Sequence[str]) -> _Made:
+    """An FP16 draft, with parts in float32 where they are asked for and needed."""
+    from roadedge.export.mixed import attempted, remainder_graph
+    from roadedge.export.precision import float_graph
+
+    def source() -> FloatGraph:
+        if work.precision == "fp16":
+            return float_graph(work.deployed, work.spec.size, work.spec.batch, work.opset, work.simplify)
+        model = _write_quantized(work.draft, work.deployed, work.spec, "int8", work.opset, work.simplify)
+        return remainder_graph(model)
+
+    with contextlib.ExitStack() as stack:
+        return attempted(
+            asked, lambda graph, kept: _made(work, graph, kept), source, lambda graph: _searched(work, graph, stack)
+        )
+
+
+def _searched(work: _Work, graph: FloatGraph, stack: contextlib.ExitStack) -> Search:
+    """A search that compares with the network in torch, on the samples of the parity check."""
+    from roadedge.export.float32_search import search
+    from roadedge.export.mixed import Remembered
+    from roadedge.export.parity import TOLERANCES, ParitySamples, compare, parity_samples, untrained
+    from roadedge.preprocess import preprocess
+    from roadedge.runners.base import Requested
+    from roadedge.runners.torch_runner import TorchRunner
+
+    allowed, fresh = TOLERANCES[work.precision], untrained(work.trained)
+    samples = work.samples if isinstance(work.samples, ParitySamples) else parity_samples(work.spec, work.samples)
+    reference = Remembered(stack.enter_context(TorchRunner(work.deployed, {}, Requested("torch"))))
+
+    def judge(runner: Runner, share: float) -> None:
+        compare(reference, runner, work.spec, samples, fresh).check(allowed.within(share))
+
+    feeds = [preprocess(sample, work.spec) for sample, _ in samples.pairs]
+    return search(graph.model, _own_face(work.spec), graph.parts, judge, feeds, progress=work.progress)
+
+
+def _own_face(spec: ModelSpec) -> Face:
+    """How a graph of this package is fed, whatever lies in its file."""
+    from roadedge.runners.face import Plug, Port
+
+    shape = (spec.batch, *(spec.size or (None, None)))
+    channels = {name: 3 if name == "image" else 1 for name in spec.inputs}
+    plugs = tuple(Plug(Port(n, (*shape, c), "uint8"), n, channels_first=False) for n, c in channels.items())
+    return Face(spec, {}, plugs, Port("probability", shape, "uint8"), foreign=False)
 
 
 def target_path(checkpoint: Path, network: str, output_dir: str | Path | None, precision: str) -> Path:
@@ -281,6 +394,25 @@ def _write_draft(
     return write_graph(network, draft, spec.size, spec.batch, opset, simplify)
 
 
+def _write_typed(draft: Path, graph: FloatGraph, kept: KeptFloat32, spec: ModelSpec) -> onnx.ModelProto:
+    """The FP16 graph with parts in float32.
+
+    Raises:
+        ExportError: it is not valid, which a float16 weight can be the reason of.
+    """
+    import onnx
+
+    model = graph.typed(kept.outputs)
+    del model.metadata_props[:]
+    try:
+        onnx.checker.check_model(model, full_check=True)
+    except onnx.checker.ValidationError as error:
+        reason = " ".join(str(error).split())[:300]
+        raise ExportError(f"{spec.name} cannot be typed with {len(kept.parts)} parts in float32: {reason}") from error
+    write_bytes(draft, model.SerializeToString())
+    return model
+
+
 def _write_quantized(
     draft: Path, deployed: RoadNet, spec: ModelSpec, precision: str, opset: int, simplify: bool
 ) -> onnx.ModelProto:
@@ -344,6 +476,7 @@ def _provenance(
     simplify: bool,
     fold: bool | None,
     dynamic: DynamicSize | None,
+    kept: KeptFloat32 | None = None,
 ) -> dict[str, Any]:
     """What can be said before the file is measured. No date: the same checkpoint gives the same bytes."""
     from roadedge.export.onnx_view import convolution_precisions, ports_of
@@ -351,7 +484,7 @@ def _provenance(
 
     counts = convolution_precisions(model)
     effective = precision_of(counts)
-    if effective.split("+")[0] != precision.split("-")[0]:
+    if effective.split("+")[0] != precision.split("-")[0] and kept is None:  # asked for, most may be float32
         raise ExportError(f"asked for {precision}, the graph's convolutions are {dict(counts)}; nothing was written")
     return {
         "kind": "onnx",
@@ -414,15 +547,18 @@ def _prove(
     dynamic: DynamicSize | None,
     samples: ParitySamples | str | Path | None,
     fresh: bool,
+    mixed: onnx.ModelProto | None = None,
 ) -> tuple[Parity, ...]:
     """The parity tables of the file in each back-end that is here, and of the FP16 network in real half precision.
 
     CPU back-ends compute an FP16 file in fp32, so that they cannot tell an activation that leaves the range of float16;
-    torch computes in float16 and can, slowly, so that one small frame must do.
+    torch computes in float16 and can, slowly, so that one small frame must do. A graph with parts in float32, `mixed`,
+    is run with its float16 values rounded as its types say.
 
     Raises:
-        ExportError: a table is outside its tolerance.
+        ParityError: a table is outside its tolerance.
     """
+    from roadedge.export.emulated import EmulatedRunner, emulated
     from roadedge.export.parity import TOLERANCES, ParitySamples, blanks, compare, first_corner, parity_samples
     from roadedge.export.precision import halved
     from roadedge.runners import open_runner
@@ -441,7 +577,11 @@ def _prove(
                 compare(reference, runner, spec, blanks(bound), fresh).check(allowed)
             tables.append(compare(reference, runner, spec, chosen, fresh))
             tables[-1].check(allowed)
-        if precision == "fp16":
+        if mixed is not None:
+            real = stack.enter_context(EmulatedRunner(emulated(mixed), _own_face(spec)))
+            tables.append(compare(reference, real, spec, chosen, fresh))
+            tables[-1].check(allowed)
+        elif precision == "fp16":
             real = stack.enter_context(TorchRunner(halved(deployed), {}, Requested("torch")))
             tables.append(compare(reference, real, deployed.spec, first_corner(chosen), fresh))
             tables[-1].check(allowed)

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from roadedge.errors import DataError, ExportError, UsageError
+from roadedge.errors import DataError, ParityError, UsageError
 from roadedge.metrics.pixel import PixelCounts, count_pixels, global_iou
 from roadedge.postprocess import postprocess
 from roadedge.preprocess import Feeds, preprocess
@@ -35,6 +35,11 @@ class Tolerance:
     relative: float
     agreement: float
     untrained: float | None = None
+
+    def within(self, share: float) -> Tolerance:
+        """A stricter one: this share of what may differ."""
+        untrained = None if self.untrained is None else share * self.untrained
+        return Tolerance(share * self.relative, 1 - share * (1 - self.agreement), untrained)
 
 
 # A quantized network may round a value the other way at each tie, and the next layer carries that on; OpenVINO moreover
@@ -121,18 +126,18 @@ class Parity:
         return dataclasses.asdict(self) | totals | ({"masks": NOT_JUDGED} if self.untrained else {})
 
     def check(self, tolerance: Tolerance) -> None:
-        """Raise ExportError where the artefact differs more than `tolerance` allows."""
+        """Raise ParityError where the artefact differs more than `tolerance` allows."""
         allowed = tolerance.relative * max(1.0, self.max_logit)
         if self.untrained and self.origin != BLANK:  # where nothing is seen, logits hardly lie apart
             share = tolerance.relative if tolerance.untrained is None else tolerance.untrained
             allowed = share * self.spread
         if not self.max_logit_difference <= allowed:
-            raise ExportError(
+            raise ParityError(
                 f"{self.candidate} differs from {self.reference} by {self.max_logit_difference:.3g} in the logits, "
                 f"{allowed:.3g} is allowed; nothing was written"
             )
         if self.agreement < tolerance.agreement and not self.untrained:
-            raise ExportError(
+            raise ParityError(
                 f"{self.candidate} and {self.reference} agree on {self.agreement:.4%} of the mask, "
                 f"{tolerance.agreement:.2%} is needed; nothing was written"
             )
@@ -182,7 +187,7 @@ def compare(
     """Run both on the same feeds, made for `spec`; of `untrained` weights the masks are not judged.
 
     Raises:
-        ExportError: either returned NaN or infinite logits.
+        ParityError: either returned NaN or infinite logits.
     """
     rows: list[ParityRow] = []
     counts: list[list[PixelCounts]] = [[], []]
@@ -228,7 +233,7 @@ def _plain_images(root: Path, count: int) -> ParitySamples:
 def _finite(runner: Runner, outputs: Feeds, sample: Sample) -> Feeds:
     if not np.isfinite(outputs["logits"]).all():
         where = sample.id or "a sample"
-        raise ExportError(f"{_named(runner)} returned NaN or infinite logits on {where}; nothing was written")
+        raise ParityError(f"{_named(runner)} returned NaN or infinite logits on {where}; nothing was written")
     return outputs
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from roadedge.export.parts import float32_facts, float32_lines
 from roadedge.runners.engine_facts import RUNTIMES
 
 if TYPE_CHECKING:
@@ -18,6 +19,8 @@ def export_lines(result: ExportResult) -> list[str]:
     size = "any size" if result.spec.size is None else f"{result.spec.size[0]}x{result.spec.size[1]}"
     batch = "any batch" if result.spec.batch is None else f"batch {result.spec.batch}"
     lines.append(f"convolutions: {counts}; {size}, {batch}, opset {result.opset}; {mebibytes(result.size_bytes)}")
+    if result.float32 is not None:
+        lines += float32_lines(result.float32.to_dict())
     if result.weight_bytes:
         both = ", ".join(f"{mebibytes(count)} {name}" for name, count in result.weight_bytes.items())
         lines.append(f"weights: {both}; --no-fold and --fold choose")
@@ -134,6 +137,10 @@ def _origin_lines(provenance: dict[str, Any]) -> list[str]:
     checkpoint = provenance.get("checkpoint")
     if isinstance(checkpoint, dict):
         lines.append(f"  from {checkpoint['file']}, sha256 {checkpoint['sha256']}")
+    kept = float32_facts(provenance)
+    if kept is not None:
+        lines.append(f"  precision {provenance['precision']['effective']}, asked for as --keep-float32 {kept['asked']}")
+        lines += [f"    {line}" for line in float32_lines(kept)]
     for table in provenance.get("parity", []):
         gap, share = table["max_logit_difference"], table["agreement"]
         lines.append(

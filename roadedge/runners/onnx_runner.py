@@ -138,6 +138,6 @@ def convolution_precisions(profile: Sequence[dict[str, Any]]) -> Counter[str]:
 
 
 def _advice(graph: str) -> str:
-    if graph == "fp16":
+    if graph.startswith("fp16"):
         return "leave --precision out, or run the FP16 file on a device that has half precision"
     return "choose the file of that precision, or another --backend"
