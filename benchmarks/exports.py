@@ -6,7 +6,8 @@
 
 A process works through the networks under limits of time and memory for each: where it crashes, hangs or grows, that is
 the reason in the cells of that network, and another process goes on with the rest. What was found lies cell by cell in
-the working folder; --resume goes on from there, and without it everything asked for is made anew. The table is written
+the working folder; --resume goes on from there, and without it everything asked for is made anew. An FP16 file that
+parity refused is tried again with `--keep-float32 auto`, in a cell of its own. The table is written
 after each network to exports-<date>.json and .md. Exit codes: 0 done, 2 wrong options, 130 interrupted.
 """
 
@@ -17,7 +18,7 @@ import datetime
 import signal
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -26,7 +27,7 @@ sys.path.insert(0, str(ROOT))
 
 from benchmarks.export_table.networks import TIMED, in_order  # noqa: E402
 from benchmarks.export_table.report import collect, document, markdown  # noqa: E402
-from benchmarks.export_table.stages import PRECISIONS, cell_file  # noqa: E402
+from benchmarks.export_table.stages import PRECISIONS, cell_file, kept_cells, refused_halves  # noqa: E402
 from benchmarks.export_table.timing import LEAST, MOST, fill  # noqa: E402
 from benchmarks.export_table.worker import Limits, obey, work_through  # noqa: E402
 from roadedge.atomic import write_json, write_text  # noqa: E402
@@ -87,27 +88,50 @@ def _work(given: argparse.Namespace) -> None:
     for name in wanted:
         for cell in _cells(given, name, columns):
             cell.unlink(missing_ok=True)
-    began = time.monotonic()
-    count = 0
 
     def ended(name: str, why: str) -> None:
-        nonlocal count
-        count += 1
         for cell in _cells(given, name, columns):
             if given.time:
                 fill(cell, why)
             elif not cell.is_file():
                 write_json(cell, {"built": False, "why": why or "nothing was found"})
+
+    _through(given, "--timing" if given.time else "--building", wanted, ended)
+    if not given.time:
+        _keep_float32(given)
+
+
+def _keep_float32(given: argparse.Namespace) -> None:
+    """Try what parity refused in FP16 again, with parts in float32; nothing else is made anew."""
+    refused = {name: refused_halves(given.work, name) for name in given.networks}
+
+    def ended(name: str, why: str) -> None:
+        for precision in refused[name]:
+            for cell in kept_cells(given.work, name, precision):
+                if not cell.is_file():
+                    write_json(cell, {"built": False, "why": why or "nothing was found"})
+
+    _through(given, "--keeping", [name for name, precisions in refused.items() if precisions], ended)
+
+
+def _through(given: argparse.Namespace, stage: str, names: list[str], ended: Callable[[str, str], None]) -> None:
+    """Have networks worked on, and say and write what is known as each of them ends."""
+    began = time.monotonic()
+    count = 0
+
+    def done(name: str, why: str) -> None:
+        nonlocal count
+        count += 1
+        ended(name, why)
         minutes = (time.monotonic() - began) / 60
-        _say(f"[{count}/{len(wanted)}] {name}: {why or 'done'}; {minutes:.1f} min so far")
+        _say(f"[{count}/{len(names)}] {name}: {why or 'done'}; {minutes:.1f} min so far")
         _write(given)
 
     task: dict[str, Any] = {"work": str(given.work.resolve()), "side": given.side}
-    if given.time:
+    if stage == "--timing":
         task["threads"] = given.threads
-    stage = "--timing" if given.time else "--building"
     limits = Limits(given.limit_s, given.memory_mib)
-    work_through([sys.executable, __file__, stage], wanted, task, limits, ended)
+    work_through([sys.executable, __file__, stage], names, task, limits, done)
 
 
 def _cells(given: argparse.Namespace, name: str, columns: Sequence[str]) -> list[Path]:
@@ -116,10 +140,11 @@ def _cells(given: argparse.Namespace, name: str, columns: Sequence[str]) -> list
 
 def _worker(stage: str, task: str) -> NoReturn:
     """In the process that does the work; what it needs is imported there alone."""
-    from benchmarks.export_table.stages import engines, export_floats, quantize
+    from benchmarks.export_table.stages import engines, export_floats, keep_float32, quantize
     from benchmarks.export_table.timing import measure
 
-    obey((measure,) if stage == "--timing" else (export_floats, quantize, engines), task)
+    kinds = {"--timing": (measure,), "--keeping": (keep_float32,), "--building": (export_floats, quantize, engines)}
+    obey(kinds[stage], task)
 
 
 def _write(given: argparse.Namespace) -> Path:
@@ -136,6 +161,6 @@ def _say(text: str) -> None:
 
 
 if __name__ == "__main__":
-    if sys.argv[1:2] in (["--building"], ["--timing"]):
+    if sys.argv[1:2] in (["--building"], ["--keeping"], ["--timing"]):
         _worker(sys.argv[1], sys.argv[2])
     sys.exit(main())

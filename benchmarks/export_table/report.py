@@ -7,9 +7,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks.export_table.stages import CAPABILITY, PRECISIONS, SAMPLES, cell_file
+from benchmarks.export_table.stages import CAPABILITY, HALVES, KEPT, PRECISIONS, SAMPLES, cell_file
 from benchmarks.export_table.timing import WAYS
 from roadedge.export.parity import NOT_JUDGED
+from roadedge.export.parts import float32_lines, mixed_name
 from roadedge.models.catalogue import CATALOGUE
 
 TITLES = {"fp32": "ONNX", "fp16": "FP16", "int8": "INT8", "int8-fp16": "INT8, FP16 rest"}
@@ -30,6 +31,9 @@ def collect(work: Path, networks: Sequence[str]) -> list[dict[str, Any]]:
             weights = next((cell["weights"] for cell in cells.values() if cell and "weights" in cell), "fresh")
             row = {"network": name, "weights": weights, "parameters": cost.parameters}
             row |= {"graph_gmac": cost.gmac, "exports": cells, "tensorrt_rtx": rtx}
+            kept = {precision: _read(work, name, f"{precision}-{KEPT}") for precision in HALVES}
+            built = {precision: _read(work, name, f"rtx-{precision}-{KEPT}") for precision in HALVES}
+            row |= {"keep_float32": kept, "tensorrt_rtx_keep_float32": built}
             rows.append(row | {"ms": _read(work, name, "time")})
     return rows
 
@@ -56,10 +60,12 @@ def markdown(found: dict[str, Any]) -> str:
             f"{side} × {side}, batch 1. A number under a precision: the largest difference of the logits from torch in "
             "FP32 (of INT8: from the FP32 file), over all back-ends, and in brackets as a share of how far the logits "
             "lie apart. Weights are fresh, with norms that fit, but where another name stands; their masks are "
-            f"{NOT_JUDGED.removesuffix(' weights')}, since all logits lie at the threshold. INT8 is post-training "
-            f"quantization on {SAMPLES} windows of the built-in city: it shows that the file is built and runs, not "
-            "what INT8 costs a trained network, and with fresh weights the differences are larger. TensorRT for RTX "
-            f"parsed and built for compute capability {CAPABILITY} with no GPU; none was run. ms are medians of "
+            f"{NOT_JUDGED.removesuffix(' weights')}, since all logits lie at the threshold. Where FP16 was refused, "
+            "behind the reason stands the file of `--keep-float32 auto`, with so many parts in float32. INT8 is "
+            f"post-training quantization on {SAMPLES} windows of the built-in city: it shows that the file is built "
+            "and runs, not what INT8 costs a trained network, and with fresh weights the differences are larger. "
+            f"TensorRT for RTX parsed and built for compute capability {CAPABILITY} with no GPU; none was run. ms are "
+            "medians of "
             f"{found['calls']} calls of `Runner.infer`, {found['threads']} threads; in brackets what an INT8 file was "
             "computed in where that was not INT8.",
             "",
@@ -93,7 +99,7 @@ class _Notes:
 
 def _line(row: dict[str, Any], notes: _Notes) -> str:
     name = row["network"] if row["weights"] == "fresh" else f"{row['network']} ({row['weights']})"
-    cells = [name, *(_difference(row["exports"][precision], notes) for precision in PRECISIONS), _taken(row, notes)]
+    cells = [name, *(_exported(row, precision, notes) for precision in PRECISIONS), _taken(row, notes)]
     times = row["ms"] or {}
     for column, *_ in WAYS:
         cell = times.get(column)
@@ -121,6 +127,22 @@ def _difference(cell: dict[str, Any] | None, notes: _Notes) -> str:
     return f"{gap:.1e} ({share:.1e})"
 
 
+def _exported(row: dict[str, Any], precision: str, notes: _Notes) -> str:
+    """How far the file lies from its reference, or why there is none, and that of the one with parts in float32."""
+    own = _difference(row["exports"][precision], notes)
+    kept = row.get("keep_float32", {}).get(precision)
+    if kept is None:
+        return own
+    if not kept["built"]:
+        return f"{own}; with parts float32 {notes.mark(kept['why'])}"
+    facts = kept["float32"]
+    if facts is None:  # plain FP16 went, on another day
+        return f"{own}; again {_difference(kept, notes)}"
+    parts, *work = float32_lines(facts)
+    named = notes.mark(f"{row['network']}, {TITLES[precision]}: {parts};{''.join(work)}").removeprefix("no ")
+    return f"{own}; {mixed_name('', len(facts['parts'])).strip()} {named} {_difference(kept, notes)}"
+
+
 def _taken(row: dict[str, Any], notes: _Notes) -> str:
     found = row["tensorrt_rtx"]
     if not any(found.values()):
@@ -129,7 +151,12 @@ def _taken(row: dict[str, Any], notes: _Notes) -> str:
     built = {name for name, cell in row["exports"].items() if cell and cell["built"]}
     refused = [f"{name} {notes.mark(cell['why'])}" for name, cell in found.items() if cell and not cell["built"]
                and name in built]  # fmt: skip
-    return ", ".join(["all" if len(takes) == len(PRECISIONS) else ", ".join(takes) or "none", *refused])
+    kept = {name: cell for name, cell in row.get("tensorrt_rtx_keep_float32", {}).items() if cell}
+    made = {name for name, cell in row.get("keep_float32", {}).items() if cell and cell["built"]}
+    takes += [f"{name} with parts float32" for name, cell in kept.items() if cell["built"]]
+    refused += [f"{name} with parts float32 {notes.mark(cell['why'])}" for name, cell in kept.items()
+                if not cell["built"] and name in made]  # fmt: skip
+    return ", ".join(["all" if takes == list(PRECISIONS) else ", ".join(takes) or "none", *refused])
 
 
 def _times(row: dict[str, Any]) -> list[dict[str, Any]]:

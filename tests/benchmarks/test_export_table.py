@@ -13,7 +13,7 @@ import pytest
 from benchmarks import exports
 from benchmarks.export_table.networks import TIMED, in_order
 from benchmarks.export_table.report import collect, document, markdown
-from benchmarks.export_table.stages import PRECISIONS, cell_file
+from benchmarks.export_table.stages import PRECISIONS, cell_file, kept_cells
 from benchmarks.export_table.timing import WAYS, fill
 from benchmarks.export_table.worker import Limits, work_through
 from roadedge.environment import environment
@@ -71,8 +71,13 @@ class TestScript:
         begun: list[str] = []
 
         def stub(command: list[str], networks: list[str], task: dict[str, Any], limits: Limits, done: Any) -> None:
-            begun.extend(networks)
+            begun.extend(networks if command[-1] != "--keeping" else (f"{name} kept" for name in networks))
             for name in networks:
+                if command[-1] == "--keeping":
+                    for place in kept_cells(Path(task["work"]), name, "fp16"):
+                        place.write_text(json.dumps(kept_cell(place.name)))
+                    done(name, "")
+                    continue
                 if name != "unet":
                     for column in ("time",) if command[-1] == "--timing" else exports.BUILT:
                         cell_file(Path(task["work"]), name, column).write_text(json.dumps(cell(name, column)))
@@ -99,6 +104,23 @@ class TestScript:
         assert cells == ["roadedge-n", "segnext-t"]
         self.run(tmp_path, "--only", "roadedge-n")
         assert cells[-1] == "roadedge-n"  # without it all is made anew
+
+    def test_what_parity_refused_gets_a_cell_with_parts_in_float32_and_nothing_else_is_made_anew(
+        self, cells: list[str], tmp_path: Path
+    ) -> None:
+        self.run(tmp_path, "--only", "roadedge-n,segnext-t")
+        place = cell_file(tmp_path / "work", "roadedge-n", "fp16")
+        place.write_text(json.dumps({"built": False, "why": "differs by 0.3, 0.2 is allowed; nothing was written"}))
+        crash = cell_file(tmp_path / "work", "segnext-t", "fp16")
+        crash.write_text(json.dumps({"built": False, "why": "its process ended by SIGABRT"}))
+        for _ in range(2):  # the second time nothing is left to do
+            text = self.run(tmp_path, "--only", "roadedge-n,segnext-t", "--resume")
+        assert cells == ["roadedge-n", "segnext-t", "roadedge-n kept"]
+        assert "| no [1]; with 2 parts float32 [2] 4.0e-03 (8.0e-04) |" in text
+        assert "- [2] roadedge-n, FP16: 2 parts float32: stem, fuse;  7 nodes, 3.0 M multiply-adds (25.0%" in text
+        assert "| fp32, int8, int8-fp16, fp16 with parts float32 |" in text
+        self.run(tmp_path, "--only", "roadedge-n")
+        assert cells[-1] == "roadedge-n"
 
     def test_times_stand_beside_the_builds(self, cells: list[str], tmp_path: Path) -> None:
         self.run(tmp_path, "--only", "roadedge-n")
@@ -145,6 +167,14 @@ def cell(name: str, column: str) -> dict[str, Any]:
     if column.startswith("rtx-"):
         return {"built": column != "rtx-fp16", "why": "" if column != "rtx-fp16" else f"{name}: no"}
     return {"built": True, "why": "", "parity": [{"max_logit_difference": 1e-3, "spread": 5.0}]}
+
+
+def kept_cell(name: str) -> dict[str, Any]:
+    """What the stage may have written of a file with parts in float32."""
+    facts = {"parts": ["stem", "fuse"], "nodes": 7, "multiply_adds": 3_000_000, "multiply_adds_of": 12_000_000}
+    facts |= {"weight_bytes": 4096, "trials": 9, "asked": "auto"}
+    found = {"built": True, "why": "", "parity": [{"max_logit_difference": 4e-3, "spread": 5.0}]}
+    return found if ".rtx-" in name else found | {"float32": facts}
 
 
 def test_what_tensorrt_refuses_is_a_note_and_what_has_no_file_is_none(tmp_path: Path) -> None:
