@@ -16,7 +16,7 @@ from roadedge.export.precision import halved
 from roadedge.models import create_model
 from roadedge.models.layers import ChannelNorm, DropPath, RoadDifference
 from roadedge.models.matrix_factors import EPSILON, MatrixFactors
-from roadedge.models.segnext import DilatedGate, SegNeXt
+from roadedge.models.segnext import DilatedGate, GroupNorm, SegNeXt
 from roadedge.spec import ModelSpec
 from tests.models.networks import disturb_norms, random_feeds
 
@@ -99,6 +99,19 @@ def test_the_norm_over_channels_is_that_of_each_pixel() -> None:
     mean, variance = x.mean(1, keepdim=True), x.var(1, keepdim=True, unbiased=False)
     want = (x - mean) / torch.sqrt(variance + norm.eps) * norm.weight.view(1, -1, 1, 1) + norm.bias.view(1, -1, 1, 1)
     assert torch.allclose(norm(x), want, atol=1e-5)
+
+
+def test_the_norm_over_groups_is_that_of_torch_and_of_each_group() -> None:
+    norm = GroupNorm(64)
+    nn.init.uniform_(norm.weight)
+    nn.init.uniform_(norm.bias)
+    x = torch.randn(2, 64, 5, 3)
+    assert torch.equal(norm(x), nn.functional.group_norm(x, 32, norm.weight, norm.bias, norm.eps))
+    groups = x.reshape(2, 32, 2, 5, 3)
+    mean = groups.mean((2, 3, 4), keepdim=True)
+    variance = groups.var((2, 3, 4), keepdim=True, unbiased=False)
+    alone = ((groups - mean) / torch.sqrt(variance + norm.eps)).reshape(x.shape)
+    assert torch.allclose(norm(x), alone * norm.weight.view(1, -1, 1, 1) + norm.bias.view(1, -1, 1, 1), atol=1e-5)
 
 
 def test_the_difference_of_two_classes_has_their_probability() -> None:
