@@ -79,7 +79,7 @@ def find_weights(text: str, tell: Callable[[str], None] = lambda text: None) -> 
         tell: is given lines for the log, of fetching.
 
     Raises:
-        as find_checkpoint and `downloads.fetch`; ModelFileError for a file that is absent or has another digest.
+        as find_checkpoint and `downloads.fetch`; ModelFileError for a file that is absent, of another kind or digest.
     """
     from roadedge.downloads import check_digest, fetch, is_url, without_digest  # the net's modules are slow to load
 
@@ -89,6 +89,9 @@ def find_weights(text: str, tell: Callable[[str], None] = lambda text: None) -> 
     path = Path(place).expanduser()
     if path.suffix in FOREIGN and not path.is_file():
         raise ModelFileError(f"there is no file {path}; give weights that lie there, or an address")
+    if path.exists() and path.suffix not in FOREIGN and place not in names():
+        what = "a folder" if path.is_dir() else "of no kind that weights come in"
+        raise ModelFileError(f"{path} is {what}; weights are a file that ends in {_listed(FOREIGN)}")
     if path.suffix not in FOREIGN:
         path = find_checkpoint(place)
     if digest is not None:

@@ -128,11 +128,15 @@ def test_another_digest_is_refused_and_nothing_kept(server: str, tmp_path: Path)
     assert left_in(tmp_path) == []
 
 
-def test_a_file_of_the_cache_that_was_changed_is_refused(server: str) -> None:
+def test_a_kept_file_of_another_digest_is_fetched_anew(server: str) -> None:
     path = fetch(f"{server}/whole.pth")
     path.write_bytes(b"something else")
+    said: list[str] = []
+    assert fetch(f"{server}/whole.pth", DIGEST, said.append).read_bytes() == CONTENT
+    assert "another digest" in said[0]
+    path.write_bytes(b"something else")
     with pytest.raises(ModelFileError, match="another file, or was changed"):
-        fetch(f"{server}/whole.pth", DIGEST)
+        fetch(f"{server}/whole.pth", "0" * 64)
 
 
 def test_a_cache_that_cannot_be_written_is_told(server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

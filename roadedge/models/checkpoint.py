@@ -120,7 +120,9 @@ def read_archive(path: str | Path) -> dict[str, Any]:
             f"{path} cannot be read as a checkpoint ({type(error).__name__}); copy it again"
         ) from error
     if not isinstance(content, dict):
-        raise ModelFileError(f"{path} is not a roadedge checkpoint: it holds a {type(content).__name__}")
+        raise ModelFileError(
+            f"{path} is not a roadedge checkpoint, nor weights by name: it holds a {type(content).__name__}"
+        )
     return content
 
 

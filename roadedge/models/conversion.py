@@ -14,6 +14,7 @@ from roadedge.errors import ModelFileError, UnknownNameError, UsageError
 from roadedge.models import create_model
 from roadedge.models.blocks import RoadNet
 from roadedge.models.checkpoint import save_network
+from roadedge.models.imagenet import IMAGENET
 from roadedge.models.key_maps import Loaded, load_mapped
 from roadedge.models.published import PUBLISHED
 from roadedge.models.start import CONVERTIBLE, inputs_of, is_own, named_by, recognised
@@ -146,12 +147,19 @@ def _name(options: ConvertOptions, file: WeightFile) -> str:
         return options.model
     found = named_by(file.weights, ("image", options.second))
     if len(found) != 1:
-        kinds = [one.called for one in PUBLISHED if one.recognises(file.weights)]
-        about = (
-            f"it looks like {kinds[0]}; give --model to hear what does not fit" if kinds else f"it has {_first(file)}"
+        raise ModelFileError(
+            f"{file.path} holds no network as it was published, of {', '.join(CONVERTIBLE)}: {_looks_like(file)}"
         )
-        raise ModelFileError(f"{file.path} holds no network as it was published, of {', '.join(CONVERTIBLE)}: {about}")
     return found[0]
+
+
+def _looks_like(file: WeightFile) -> str:
+    """What else it may be, and what to do with that."""
+    if kinds := [one.called for one in PUBLISHED if one.recognises(file.weights)]:
+        return f"it looks like {kinds[0]}; give --model to hear what does not fit"
+    if kinds := [one.called for one in IMAGENET if one.recognises(file.weights)]:
+        return f"it looks like {kinds[0]}, which roadedge train --init takes"
+    return f"it has {_first(file)}"
 
 
 def _spec(options: ConvertOptions, name: str) -> ModelSpec:

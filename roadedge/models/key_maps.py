@@ -26,13 +26,15 @@ class Source:
 
     `names` are tried in turn. With `blue_first` the file's weight expects blue, green, red in its first three channels
     and ours red first. `channels` are the input channels of ours that the file's weight is for, where ours has more.
-    A weight that is not `needed` may be absent.
+    With `halves_turned` the first half of the file's input channels is for what ours takes second. A weight that is
+    not `needed` may be absent.
     """
 
     names: tuple[str, ...]
     blue_first: bool = False
     channels: tuple[int, ...] | None = None
     needed: bool = True
+    halves_turned: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,13 +116,14 @@ def match(network: RoadNet, weights: Mapping[str, Tensor], key_map: KeyMap) -> M
     met = set()
     for name, source in key_map.sources(network).items():
         there = [key for key in source.names if key in weights]
-        fitting = next((key for key in there if shape_fits(weights[key].shape, own[name].shape, source)), None)
+        fitting = next((key for key in there if fits(weights[key], own[name], source)), None)
         met.update(there[:1])
         if fitting is not None:
             pairs[name] = fitting
         elif there:
-            came, want = tuple(weights[there[0]].shape), tuple(own[name].shape)
-            wrong.append(f"{there[0]!r} is {came}, and {want} was expected")
+            value, want = weights[there[0]], tuple(own[name].shape)
+            kind = "" if value.is_floating_point() == own[name].is_floating_point() else f" of {value.dtype}"
+            wrong.append(f"{there[0]!r} is {tuple(value.shape)}{kind}, and {want} was expected")
         elif source.needed and not name.endswith(COUNTER):
             wrong.append(f"{source.names[0]!r} is not there")
     known = (*key_map.ignored, *pairs.values(), *met)
@@ -153,6 +156,7 @@ def load_mapped(
             "give the file of that very network, and a network of full width"
         )
     sources, notes = key_map.sources(network), list[str]()
+    check_finite(key_map.called, {key: weights[key] for key in found.pairs.values()})
     values = {name: fitted(weights[key], own[name], sources[name]) for name, key in found.pairs.items()}
     network.load_state_dict(values, strict=False)
     for name in found.pairs:
@@ -167,17 +171,31 @@ def load_mapped(
     return Loaded(key_map.called, found.pairs, fresh, left, (*notes, *found.wrong))
 
 
-def shape_fits(value: Sequence[int], own: Sequence[int], source: Source) -> bool:
-    """Whether a weight of the file, by its shape, can be one of ours."""
+def check_finite(called: str, weights: Mapping[str, Tensor]) -> None:
+    """Raise ModelFileError where a weight is NaN or infinite; `called` is what the sentence says of the file."""
+    broken = [key for key, value in weights.items() if not bool(value.isfinite().all())]
+    if broken:
+        raise ModelFileError(
+            f"{called}: {len(broken)} of {len(weights)} hold NaN or infinity, the first is {broken[0]!r}; the training "
+            "that saved them had failed, or the file is damaged: give another"
+        )
+
+
+def fits(value: Tensor, own: Tensor, source: Source) -> bool:
+    """Whether a weight of the file, by its shape and kind of number, can be one of ours."""
+    if value.ndim and value.is_floating_point() != own.is_floating_point():  # a counter may be either
+        return False
     if source.channels is not None:
-        return len(value) == len(own) and list(value) == [own[0], len(source.channels), *own[2:]]
-    return _without_ones(value) == _without_ones(own)  # a linear layer and a 1 x 1 convolution are the same
+        return list(value.shape) == [own.shape[0], len(source.channels), *own.shape[2:]]
+    return _without_ones(value.shape) == _without_ones(own.shape)  # a linear layer is a 1 x 1 convolution
 
 
 def fitted(value: Tensor, own: Tensor, source: Source) -> Tensor:
     """The file's weight as ours takes it: in its shape, channels in order, those that the file lacks as they are."""
     if source.blue_first:
         value = value.flip(1)
+    if source.halves_turned:
+        value = value.roll(value.shape[1] // 2, 1)
     if source.channels is None:
         return value.reshape(own.shape).to(own.dtype)
     out = own.clone()

@@ -6,17 +6,18 @@ liulingbo918/CMMPNet at 7d19283; D-SegNeXt: D-SegNeXt/D-SegNeXt at 63d4ea0, on t
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from roadedge.models.blocks import RoadNet
 from roadedge.models.cmipnet import CMIPNet
 from roadedge.models.cmmpnet import CMMPNet
 from roadedge.models.hrnet import CMIPHRNet
 from roadedge.models.key_maps import KeyMap, Source
 from roadedge.models.segnext import SegNeXt
-from roadedge.models.trunk_names import cmipnet_layers, hrnet_sources, mscan_sources
+from roadedge.models.trunk_names import Render, cmipnet_layers, hrnet_sources, mscan_sources
 
 DECODER_UNITS = (("squeeze", "conv1", "norm1"), ("enlarge", "deconv2", "norm2"), ("widen", "conv3", "norm3"))
 ENHANCED = ("e1", "e2", "e3", "e4", "d4", "d3", "d2", "d1")
-SENDERS = ("rgb", "add")
 MESSAGES = {
     "local": "local_message",
     "squeeze": "global_message.0",
@@ -26,13 +27,24 @@ MESSAGES = {
 
 
 def parallel(name: str, stream: int | None) -> str:
-    """CMIPNet's shared layers stand in a `module`, its private norms are numbered."""
+    """CMIPNet's shared layers stand in a `module`, its private norms are numbered: 0 of the image, 1 of a raster."""
     return f"{name}.module" if stream is None else f"{name}.bn_{stream}"
+
+
+def parallel_of(inputs: Sequence[str]) -> Render:
+    """`parallel` for streams in the order of `inputs`, which may be another, or one alone."""
+    return lambda name, stream: parallel(name, None if stream is None else int(inputs[stream] != "image"))
+
+
+def turned(inputs: Sequence[str]) -> bool:
+    """Whether the image comes second here; in the published files it is first."""
+    return tuple(inputs)[1:] == ("image",)
 
 
 def cmipnet_sources(network: RoadNet) -> dict[str, Source]:
     """CMIPNet on D-LinkNet34. Its stem takes blue first, and so does ours."""
-    found = cmipnet_layers(network, parallel)
+    render = parallel_of(network.spec.inputs)
+    found = cmipnet_layers(network, render)
     for key in network.state_dict():
         room, *rest = key.split(".")
         if room == "stems":
@@ -41,30 +53,33 @@ def cmipnet_sources(network: RoadNet) -> dict[str, Source]:
         elif room == "centre":
             found[key] = Source((f"dblock.dilate{int(rest[1]) + 1}.module.{rest[2]}",))
         elif room == "decoders":
-            found[key] = Source((f"decoder{4 - int(rest[0])}.{shared_decoder_name(rest[1:])}",))
+            found[key] = Source((f"decoder{4 - int(rest[0])}.{shared_decoder_name(rest[1:], render)}",))
         elif room in ("enlarge", "smooth"):
             found[key] = Source((f"{'finaldeconv1' if room == 'enlarge' else 'finalconv2'}.module.{rest[0]}",))
         elif room == "fuse":
-            found[key] = Source((f"finalconv.{rest[0]}",))
+            swaps = turned(network.spec.inputs) and rest[0] == "weight"
+            found[key] = Source((f"finalconv.{rest[0]}",), halves_turned=swaps)
     return found
 
 
-def shared_decoder_name(rest: list[str]) -> str:
+def shared_decoder_name(rest: list[str], render: Render) -> str:
     """`enlarge.norms.1.bias` → `norm2.bn_1.bias`."""
     conv, norm = {ours: names for ours, *names in DECODER_UNITS}[rest[0]]
-    return f"{parallel(norm, int(rest[2])) if rest[1] == 'norms' else parallel(conv, None)}.{rest[-1]}"
+    return f"{render(norm, int(rest[2])) if rest[1] == 'norms' else render(conv, None)}.{rest[-1]}"
 
 
 def cmip_hrnet_sources(network: RoadNet) -> dict[str, Source]:
     """CMIPNet on HRNet-W18; its stem takes blue first."""
-    found, layer_of = hrnet_sources(network, parallel), {"0": "conv1", "1": "bn1", "3": "conv2", "4": "bn2"}
+    found = hrnet_sources(network, parallel_of(network.spec.inputs))
+    layer_of = {"0": "conv1", "1": "bn1", "3": "conv2", "4": "bn2"}
     for key in network.state_dict():
         room, *rest = key.split(".")
         if room == "stems":
             name = layer_of[rest[1]] + ("" if rest[0] == "image" else "_add")
             found[key] = Source((f"{name}.{rest[2]}",), blue_first=rest[:2] == ["image", "0"])
         elif room == "join":
-            found[key] = Source((f"last_layer.{rest[0]}.{rest[1]}",))
+            swaps = turned(network.spec.inputs) and key == "join.0.weight"
+            found[key] = Source((f"last_layer.{rest[0]}.{rest[1]}",), halves_turned=swaps)
         elif room == "fuse":
             found[key] = Source((f"last_layer.3.{rest[0]}",))
     return found
@@ -79,9 +94,10 @@ def cmmpnet_sources(network: RoadNet) -> dict[str, Source]:
             name, blue_first = stream_name(rest[1:], "" if rest[0] == "image" else "_add"), rest[0] == "image"
             found[key] = Source((name,), blue_first=blue_first and key.endswith("stem.conv1.weight"))
         elif room == "enhance":
-            found[key] = Source((message_name(rest),))
+            found[key] = Source((message_name(rest, network.spec.inputs),))
         elif room == "fuse":
-            found[key] = Source((f"finalconv.{rest[0]}",))
+            swaps = turned(network.spec.inputs) and rest[0] == "weight"
+            found[key] = Source((f"finalconv.{rest[0]}",), halves_turned=swaps)
     return found
 
 
@@ -101,12 +117,13 @@ def stream_name(rest: list[str], suffix: str) -> str:
     return f"{'finaldeconv1' if room == 'enlarge' else 'finalconv2'}{suffix}.{tail}"
 
 
-def message_name(rest: list[str]) -> str:
+def message_name(rest: list[str], inputs: Sequence[str]) -> str:
     """`2.senders.1.gates.of_global.weight` → `dem_e3.add_global_gate.0.weight`."""
-    number, _, sender, *inner = rest
+    number, _, place, *inner = rest
+    sender = "rgb" if inputs[int(place)] == "image" else "add"
     part = ".".join(inner[:2]) if inner[0] == "gates" else inner[0]
     tail = inner[2:] if inner[0] == "gates" else inner[1:]
-    return f"dem_{ENHANCED[int(number)]}.{SENDERS[int(sender)]}_{MESSAGES[part]}.{'.'.join(tail)}"
+    return f"dem_{ENHANCED[int(number)]}.{sender}_{MESSAGES[part]}.{'.'.join(tail)}"
 
 
 def segnext_sources(network: RoadNet) -> dict[str, Source]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -42,9 +43,22 @@ def start_from_file(network: RoadNet, path: Path) -> Loaded:
     return load_imagenet(network, weights)
 
 
+def check_start(model: str, inputs: tuple[str, ...], path: Path) -> None:
+    """Whether a network can start from a file: asked before any data are prepared, which may take long.
+
+    Raises:
+        as start_from_file.
+    """
+    with torch.device("meta"):  # all of it but the copying
+        network = create_model(model, ModelSpec(model, inputs))
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".*copying from a non-meta parameter", category=UserWarning)
+        start_from_file(network, path)
+
+
 def is_own(path: Path) -> bool:
     """Whether a file is a checkpoint that `roadedge train` wrote; a file that cannot be read is not."""
-    if path.suffix != ".pt":
+    if path.suffix == ".safetensors":
         return False
     try:
         return set(read_archive(path)) >= OWN
@@ -92,6 +106,8 @@ def _from_own(network: RoadNet, path: Path) -> Loaded:
 
 def _unknown(path: Path, weights: Mapping[str, Tensor], network: RoadNet) -> str:
     """What to say of a file that no map takes."""
+    if path.name == "state.pt":
+        return f"{path} is the state that --resume goes on from; start from best.pt or last.pt beside it"
     kinds = [one.called for one in (*PUBLISHED, *IMAGENET) if one.recognises(weights)]
     first = ", ".join(sorted(weights)[:3])
     if kinds:

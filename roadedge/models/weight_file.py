@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import importlib.util
 import pickle
+import re
+import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +17,7 @@ from typing import Any
 from torch import Tensor
 
 from roadedge.downloads import cache_folder
-from roadedge.errors import MissingExtraError, ModelFileError
+from roadedge.errors import MissingExtraError, ModelFileError, UsageError
 from roadedge.models.checkpoint import read_archive
 
 # where training scripts put the weights, the likeliest first
@@ -52,7 +54,12 @@ def read_weight_file(path: str | Path) -> WeightFile:
         MissingExtraError: a .safetensors file, and that library is absent.
     """
     path = Path(path)
-    content: Mapping[str, Any] = _safetensors(path) if path.suffix == ".safetensors" else _archive(path)
+    try:
+        content: Mapping[str, Any] = _safetensors(path) if path.suffix == ".safetensors" else _archive(path)
+    except ModelFileError as error:
+        if not (path.is_file() and _was_fetched(path)):
+            raise
+        raise ModelFileError(f"{error}; it is kept as it was fetched: delete it, or it is taken again") from error
     unwrapped: list[str] = []
     while (key := _wrapper(content)) is not None:
         unwrapped.append(key)
@@ -70,6 +77,13 @@ def read_weight_file(path: str | Path) -> WeightFile:
     return WeightFile(path, weights, tuple(unwrapped), others)
 
 
+def _was_fetched(path: Path) -> bool:
+    try:
+        return path.resolve().is_relative_to(cache_folder().resolve())
+    except UsageError:  # a user without a home has no such folder
+        return False
+
+
 def _archive(path: Path) -> dict[str, Any]:
     if not path.is_file():
         raise ModelFileError(f"there is no file {path}")
@@ -78,17 +92,41 @@ def _archive(path: Path) -> dict[str, Any]:
     if not start.startswith(MADE_BY_TORCH):
         page = b"<" in start[:1] or start.startswith(b"version https://git-lfs")
         what = "a web page or a pointer to a file" if page else "no file that torch.save wrote"
-        fetched = "delete it, and " if path.is_relative_to(cache_folder()) else ""  # or it would be taken again
-        raise ModelFileError(f"{path} is {what}; {fetched}give the weights themselves or their own address")
+        raise ModelFileError(f"{path} is {what}; give the weights themselves or their own address")
+    if (other := _other_archive(path)) is not None:
+        raise ModelFileError(f"{path} is {other}; give the file that torch.save wrote of its weights")
     try:
         return read_archive(path)
     except ModelFileError as error:
         if not isinstance(error.__cause__, pickle.UnpicklingError):
             raise
-        raise ModelFileError(
-            f'{error}; where you trust it, save its weights alone: python -c "import torch; '
-            f"torch.save(torch.load('{path.name}', weights_only=False)['state_dict'], 'weights.pth')\""
-        ) from error
+        raise ModelFileError(f"{error}{_asked_for(error.__cause__)}; {_way_out(path)}") from error
+
+
+def _other_archive(path: Path) -> str | None:
+    """What a zip archive is that is none of torch.save's; None for those, for other files and for broken ones."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            names = {name.rpartition("/")[2] for name in archive.namelist()}
+    except (zipfile.BadZipFile, OSError):
+        return None
+    if "constants.pkl" in names:
+        return "a TorchScript program, which is code and weights in one"
+    return None if "data.pkl" in names else "an archive, but not one of torch's"
+
+
+def _asked_for(error: pickle.UnpicklingError) -> str:
+    """What the file wanted to call, where torch says so: numpy's arrays are no harm, `posix.system` is."""
+    name = re.search(r"GLOBAL ([\w.]+)", str(error))
+    return "" if name is None else f" (it asks for {name[1]})"
+
+
+def _way_out(path: Path) -> str:
+    return (
+        f"where you trust it, save its weights alone: python -c \"import torch; w = torch.load('{path.name}', "
+        "weights_only=False); w = w.state_dict() if hasattr(w, 'state_dict') else w.get('state_dict', w.get('model', "
+        "w)); torch.save({k: torch.as_tensor(v) for k, v in w.items() if getattr(v, 'ndim', 0)}, 'weights.pth')\""
+    )
 
 
 def _safetensors(path: Path) -> dict[str, Any]:

@@ -163,14 +163,19 @@ class Session:
     def _init(self, report: Callable[[str], None]) -> Path | None:
         """The weights to start from: those of the command line, else the recipe's; fetched where they lie elsewhere.
 
-        A run that goes on has started; of folds that go on some may not have.
+        A run that goes on has started; of folds that go on some may not have. What does not fit is said here, before
+        any data are prepared.
         """
         place = self.init or self.recipe.init
         if not place or (self.resume and not self.recipe.folds):
             return None
+        from roadedge.models.start import check_start
         from roadedge.weights import find_weights
 
-        return find_weights(place, report).resolve()
+        path = find_weights(place, report).resolve()
+        if not self.recipe.qat.on:
+            check_start(self.recipe.model, self.recipe.inputs, path)
+        return path
 
     def _folder(self, data: list[Path], init: Path | None) -> Path:
         """The run folder, empty or to resume."""
