@@ -25,9 +25,9 @@ networks of up to 85 million parameters, on data sets that were not at hand here
 this machine: {count} networks, **one recipe**, one random seed, the published ones with **trunks of a quarter of their
 width** (`*-slim`, about a sixteenth of their parameters).
 
-The comparison favours `roadedge-s`: it was developed on these very image sets, with this augmentation, and was scored on
-these validation splits many times before. The others come as they were published, made narrow, and meet all of it for
-the first time.
+The comparison favours `roadedge-s`: it was developed on these very image sets, with this augmentation, and was scored
+on these validation splits many times before. The others come as they were published, made narrow, and meet all of it
+for the first time.
 
 > **Semi-synthetic.** The trajectories were simulated from the labels, in training and in these scores, so what they
 > bring here is more than real ones would. Nothing here can be compared with the papers' tables on BJRoad or Porto. The
@@ -35,25 +35,25 @@ the first time.
 > was not measured."""
 UNDER_SCORES = """G_IoU in per cent on the validation splits of {sets}, pooled ({samples}); threshold 0.5, no
 test-time augmentation, 32-bit floats; beside each score its 95 % interval, by drawing whole places again. `fog:0.8`
-whitens the image, `points:0.05` keeps one point in twenty. A dash: the network is not fed what the condition changes."""
+whitens the image, `points:0.05` keeps one point in twenty. A dash: what the condition changes is not fed."""
 UNDER_DIFFERENCES = """Each network minus a reference on the same samples, whole places drawn again for both at once, so
 that what makes a place hard for all cancels. **Bold**: the interval does not contain zero, which this page calls told
 apart. Of so many intervals of 95 % one or two exclude zero by chance alone."""
 RECIPE = """`training/study.toml`: {steps} steps of {batch} squares of {crop}² from the train splits of tianjin, epfl
-and sandiego, {precision}, {optimiser} with a peak rate of {lr:g}, seed {seed}, and this project's augmentation: scale and
-turn, colours, fog, tree crowns, thinned and moved points, and, of networks with two inputs, one of them left blank now
-and then. No checkpoint is chosen: the running average of the weights after the last step is scored. The rate was tuned
+and sandiego, {precision}, {optimiser} with a peak rate of {lr:g}, seed {seed}, and this project's augmentation: scale, turn,
+colours, fog, tree crowns, thinned and moved points, and, of networks with two inputs, one of them left blank now and
+then. No checkpoint is chosen: the running average of the weights after the last step is scored. The rate was tuned
 for none of them, no trunk starts from ImageNet, and {steps} steps end long before such networks have converged; slow
 learners are hurt most by that."""
 BLANKS = """**A flaw of these runs**: {names} saw a blank instead of their only input now and then, as if they had
-another one to go by (5 of 100 squares without the image, 15 of 100 without the trajectory, where a square had any). Their
-scores are lower for it, by how much is not known. The training no longer does so; these runs were made before."""
+another one to go by: at most 5 of 100 squares without the image, 15 of 100 without the trajectory. Their scores may be
+lower for it. `roadedge train` does so no longer; these runs were made before."""
 AGAIN = """```sh
 python benchmarks/study.py DATA     # DATA holds tianjin, epfl and sandiego
 ```
 
-It trains and scores what is missing, and writes `benchmarks/results/study/NAME.json` (recipe, versions, curve, counts of
-every sample), this page and its pictures. Killed at any moment, the same command goes on from the newest state. {day},
+It trains and scores what is missing, and writes `benchmarks/results/study/NAME.json` (recipe, versions, curve, counts
+of every sample), this page and its pictures. Killed at any moment, the same command goes on from the newest state. {day},
 {processor}, {cpus} CPUs, torch {torch}. The machine did other work meanwhile, so the study says nothing about speed.
 The training images are those of map providers, so the weights are for research only and are not published."""
 
