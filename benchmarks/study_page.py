@@ -41,8 +41,8 @@ that what makes a place hard for all cancels. **Bold**: the interval does not co
 apart. Of so many intervals of 95 % one or two exclude zero by chance alone."""
 RECIPE = """`training/study.toml`: {steps} steps of {batch} squares of {crop}² from the train splits of tianjin, epfl
 and sandiego, {precision}, {optimiser} with a peak rate of {lr:g}, seed {seed}, and this project's augmentation: scale,
-turn, colours, fog, tree crowns, thinned and moved points, and, of networks with two inputs, one of them left blank now and
-then. No checkpoint is chosen: the running average of the weights after the last step is scored. The rate was tuned
+turn, colours, fog, tree crowns, thinned and moved points, and, of networks with two inputs, one of them left blank now
+and then. No checkpoint is chosen: the running average of the weights after the last step is scored. The rate was tuned
 for none of them, no trunk starts from ImageNet, and {steps} steps end long before such networks have converged; slow
 learners are hurt most by that."""
 BLANKS = """**A flaw of these runs**: {names} saw a blank instead of their only input now and then, as if they had
@@ -54,8 +54,8 @@ python benchmarks/study.py DATA     # DATA holds tianjin, epfl and sandiego
 
 It trains and scores what is missing, and writes `benchmarks/results/study/NAME.json` (recipe, versions, curve, counts
 of every sample), this page and its pictures. Killed at any moment, the same command goes on from the newest state.
-{day}, {processor}, {cpus} CPUs, torch {torch}. The machine did other work meanwhile, so the study says nothing about speed.
-The training images are those of map providers, so the weights are for research only and are not published."""
+{day}, {processor}, {cpus} CPUs, torch {torch}. The machine did other work meanwhile, so the study says nothing about
+speed. The training images are those of map providers, so the weights are for research only and are not published."""
 
 
 def write_page(runs: Sequence[dict[str, Any]], docs: Path) -> Path:
