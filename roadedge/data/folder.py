@@ -132,7 +132,7 @@ def hold_out(entries: list[Entry], groups: int) -> tuple[list[Entry], list[Entry
     Raises:
         DataError: nothing would be left to train on.
     """
-    order = sorted({e.group for e in entries}, key=lambda name: zlib.crc32(name.encode()))
+    order = sorted({e.group for e in entries}, key=lambda name: (zlib.crc32(name.encode()), name))
     if groups and not 0 <= groups < len(order):
         raise DataError(f"cannot set {groups} of {len(order)} places aside; at least one must be left to train on")
     aside = set(order[:groups])

@@ -25,6 +25,7 @@ from roadedge.training.optimiser import optimiser_of
 from roadedge.training.plateau import Plateau
 from roadedge.training.processes import Processes
 from roadedge.training.recipe import Recipe, recipe_of_text, to_toml
+from roadedge.training.split_file import SPLIT, split_table
 
 Report = Callable[[str], None]
 STARTED = "start.json"  # in the run folder: what became of each weight of the file that it started from
@@ -104,6 +105,8 @@ def start_run(
         run.restore(content)
         run.origin = _origin(output / STARTED)
         report(f"resumed {output} at step {run.step}")
+        if group.from_first(lambda: _has_other_data(run, folders, output)):
+            report(f"its data are not those of its {SPLIT} any more; from here on it draws from what is there now")
         sampler = content.get("sampler", {})
         if sampler.get("drawing") != DRAWING:
             report(
@@ -130,6 +133,12 @@ def _read_state(run: Run, output: Path) -> dict[str, Any]:
     return content
 
 
+def _has_other_data(run: Run, folders: list[Path], output: Path) -> bool:
+    """Whether tiles came, went or changed sides since a run began; of older runs nobody knows."""
+    path = output / SPLIT
+    return path.exists() and path.read_text(encoding="utf-8") != split_table(run.recipe, folders)
+
+
 def _start_folder(
     run: Run, folders: list[Path], output: Path, init: Path | None, report: Report, group: Processes
 ) -> None:
@@ -137,6 +146,8 @@ def _start_folder(
         raise UsageError(f"{output} is not empty; choose another -o/--output, --resume it, or pass --overwrite")
     write_text(output / "recipe.toml", to_toml(run.recipe))
     write_json(output / "data.json", {"folders": [str(path) for path in folders]})
+    if folders:
+        write_text(output / SPLIT, split_table(run.recipe, folders))
     write_json(output / "env.json", {**environment(), "training": group.facts()})
     if run.start is not None:
         write_bytes(output / "start.pt", run.start.read_bytes())

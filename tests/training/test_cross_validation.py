@@ -14,7 +14,9 @@ from roadedge.errors import DataError, SpecMismatchError, UsageError
 from roadedge.training import cross_validation
 from roadedge.training.batches import training_pools, unseen_pool
 from roadedge.training.cross_validation import cross_validate, open_folds, sum_up
+from roadedge.training.loop import train
 from roadedge.training.recipe import Recipe, override
+from roadedge.training.split_file import split_table
 from tests.data.trees import TREES
 from tests.training.conftest import make_folder
 
@@ -119,6 +121,32 @@ def test_broken_scores_of_a_fold_are_named(text: str, tmp_path: Path) -> None:
     (tmp_path / "fold-1" / "test.json").write_text(text)
     with pytest.raises(DataError, match=r"test\.json holds no scores"):
         sum_up(TINY, [], tmp_path)
+
+
+def test_a_run_says_which_tile_it_used_for_what(folder: Path, tmp_path: Path) -> None:
+    for fold in (0, 1):
+        recipe = override(TINY, folds=2 * fold, fold=fold)
+        rows = [line.split(",") for line in split_table(recipe, [folder]).splitlines()]
+        assert rows[0] == ["data", "use", "id", "group"]
+        pools, aside = training_pools(recipe, [folder])
+        used = {use: {row[2] for row in rows if row[1] == use} for use in ("train", "set-aside", "test")}
+        assert used["train"] == {pools[0][i].id for i in range(len(pools[0]))}
+        assert used["set-aside"] == {aside[i].id for i in range(len(aside))}
+        assert len(used["test"]) == 2 * fold
+        assert not used["train"] & used["test"] | used["set-aside"] & (used["train"] | used["test"])
+
+
+def test_a_resumed_run_says_that_its_data_have_changed(folder: Path, tmp_path: Path) -> None:
+    recipe, out = override(TINY, folds=0), tmp_path / "run"
+    train(recipe, [folder], out, report=quiet)
+    assert (out / "split.csv").read_text() == split_table(recipe, [folder])
+    said: list[str] = []
+    train(recipe, [folder], out, resume=True, report=said.append)
+    assert not any("its data are not those" in line for line in said)
+    table = (folder / "split.csv").read_text().splitlines()
+    (folder / "split.csv").write_text("\n".join(table[:2] + table[3:]) + "\n")
+    train(recipe, [folder], out, resume=True, report=said.append)
+    assert any("its data are not those of its split.csv any more" in line for line in said)
 
 
 def test_porto_is_tested_by_its_own_lists(tmp_path: Path) -> None:

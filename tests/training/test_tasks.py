@@ -15,6 +15,7 @@ from roadedge.models import MODELS, create_model
 from roadedge.models.blocks import RoadNet
 from roadedge.models.checkpoint import read_archive
 from roadedge.resources import recipe_path
+from roadedge.roadgraph import RoadGraph, write_geojson
 from roadedge.spec import ModelSpec
 from roadedge.training.batches import make_batch, training_pools
 from roadedge.training.loop import train
@@ -95,6 +96,18 @@ def test_labels_lie_on_the_crop_of_their_batch(folder: Path) -> None:
         on_road = (ways > 0) & (ways < 255)
         assert (batch.target[on_road] == 255).mean() > 0.95 if on_road.any() else True
         assert all(np.array_equal(batch.labels[key], again.labels[key]) for key in batch.labels)
+
+
+def test_centre_lines_beside_a_tile_are_what_is_learnt(folder: Path) -> None:
+    line = np.array([[5.5, 5.5], [90.5, 80.5]])
+    for i in range(4):
+        write_geojson(folder / "roads" / f"t{i}.geojson", RoadGraph(line, np.array([0]), np.array([1]), (line,)))
+    pools, _ = training_pools(RECIPE, [folder])
+    assert all(np.array_equal(pools[0].roads(i).lines[0], line) for i in range(len(pools[0])))
+    (folder / "roads" / "t0.geojson").unlink()
+    pools, _ = training_pools(RECIPE, [folder])
+    drawn = [pools[0].roads(i).lines[0] for i in range(len(pools[0])) if pools[0][i].id == "t0"]
+    assert all(not np.array_equal(one, line) for one in drawn)
 
 
 def test_all_heads_learn_in_the_one_loop(folder: Path, tmp_path: Path) -> None:
