@@ -59,8 +59,7 @@ def info_lines(info: dict[str, Any]) -> list[str]:
         f"  network {spec['name']}{', ' + spec['licence'] if spec['licence'] else ''}; "
         + (f"{info['parameters']:,} parameters" if "parameters" in info else ""),
         f"  inputs {', '.join(spec['inputs'])}; {size}, stride {spec['stride']}; threshold {spec['threshold']}",
-        f"  ground sample distance {gsd}{band}; heat-map n_max {spec['heatmap']['n_max']}, "
-        f"sigma {spec['heatmap']['sigma_px']} px, window {spec['heatmap']['window_s'] or 'none'}",
+        f"  ground sample distance {gsd}{band}{_heatmap(spec) if 'trajectory' in spec['inputs'] else ''}",
         f"  sidecar {'beside it' if info['sidecar'] else 'absent'}",
     ]
     lines += [f"  {text}" for text in info["assumed"]]
@@ -72,6 +71,11 @@ def info_lines(info: dict[str, Any]) -> list[str]:
         *_gate_lines(info["provenance"].get("gate")),
         *_load_lines(info["loads"]),
     ]
+
+
+def _heatmap(spec: dict[str, Any]) -> str:
+    drawn = spec["heatmap"]
+    return f"; heat-map n_max {drawn['n_max']}, sigma {drawn['sigma_px']} px, window {drawn['window_s'] or 'none'}"
 
 
 def mebibytes(count: int) -> str:
