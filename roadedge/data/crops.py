@@ -152,11 +152,11 @@ def _cut(entry: Entry, folder: Path, layout: Layout, options: CropOptions) -> di
             row = {"split": item.split, "group": item.group, "gsd_m": item.sample.gsd_m or ""}
             for kind, plane in planes.items():
                 if plane is not None:
-                    row[kind] = f"{kind}/{item.id}_{top}_{left}.png"
+                    name = row[kind] = f"{kind}/{item.id}_{top}_{left}.png"
                     cut = plane[top : top + options.crop, left : left + options.crop]
                     content = encode_png(np.ascontiguousarray(cut))
-                    write_bytes(folder / row[kind], content, durable=False)  # a resumed run looks at the digests
-                    record["files"][row[kind]] = hashlib.sha256(content).hexdigest()
+                    write_bytes(folder / name, content, durable=False)  # a resumed run looks at the digests
+                    record["files"][name] = hashlib.sha256(content).hexdigest()
             record["rows"].append(row)
     return record
 

@@ -8,7 +8,16 @@ import pytest
 import torch
 from torch import Tensor
 
-from roadedge.training.losses import class_loss, difference, road_loss, shrunk, soft_iou_loss, total_loss
+from roadedge.training.losses import (
+    ROAD_LOSSES,
+    alone,
+    class_loss,
+    difference,
+    road_loss,
+    shrunk,
+    soft_iou_loss,
+    total_loss,
+)
 from roadedge.training.recipe import LossSpec, Recipe
 
 
@@ -102,6 +111,56 @@ def test_no_loss_sees_what_is_ignored(loss: str) -> None:
     unseen = total_loss(first, torch.full_like(target, 128), {k: torch.full_like(v, 255) for k, v in labels.items()},
                         Recipe(loss=LossSpec("soft-iou")))  # fmt: skip
     assert unseen == 0
+
+
+def by_pixel(kind: str, logits: Tensor, target: Tensor) -> float:
+    """A road loss in plain loops over single pixels; images that are ignored as a whole count in none."""
+    pixels = [
+        [
+            (1 / (1 + math.exp(-float(v))), t == 255)
+            for v, t in zip(image.flatten(), truth.flatten(), strict=True)
+            if t != 128
+        ]
+        for image, truth in zip(logits[:, 0], target, strict=True)
+    ]
+    if kind == "bce-dice":
+        every = [pair for image in pixels for pair in image]
+        entropy = sum(-math.log(p if road else 1 - p) for p, road in every) / len(every)
+        both = sum(p for p, road in every if road)
+        return entropy + 1 - (2 * both + 1) / (sum(p for p, _ in every) + sum(road for _, road in every) + 1)
+    ratios = []
+    for image in (one for one in pixels if one):
+        for pairs in (image, [(1 - p, not road) for p, road in image]):
+            both = sum(p for p, here in pairs if here)
+            ratios.append(both / (sum(p for p, _ in pairs) + sum(here for _, here in pairs) - both + 1e-8))
+    return 1 - sum(ratios) / len(ratios)
+
+
+@pytest.mark.parametrize("kind", ["bce-dice", "soft-iou"])
+def test_road_losses_are_those_of_loops_over_pixels(kind: str) -> None:
+    torch.manual_seed(1)
+    target = torch.tensor([0, 128, 255], dtype=torch.uint8)[torch.randint(0, 3, (4, 5, 6))]
+    target[1], target[2] = 128, torch.where(target[2] == 255, 0, target[2])  # nothing known; no road
+    logits = 2 * torch.randn(4, 1, 5, 6)
+    found = ROAD_LOSSES[kind](logits, target, 1.0, alone).item()
+    assert math.isclose(found, by_pixel(kind, logits, target), rel_tol=1e-5)
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+def test_the_loss_of_classes_is_that_of_loops_over_pixels(weighted: bool) -> None:
+    torch.manual_seed(2)
+    classes = torch.tensor([0, 0, 0, 2, 4, 255], dtype=torch.uint8)[
+        torch.randint(0, 6, (3, 4, 5))
+    ]  # 1 and 3 are absent
+    classes[1] = 255
+    logits = 2 * torch.randn(3, 5, 4, 5)
+    every = [(logits[i, :, y, x].tolist(), int(classes[i, y, x])) for i in range(3) for y in range(4) for x in range(5)]
+    known = [(scores, k) for scores, k in every if k != 255]
+    share = {k: sum(other == k for _, other in known) / len(known) for k in range(5)}
+    weight = {k: 1 / math.log(1.02 + share[k]) if weighted else 1.0 for k in range(5)}
+    lost = sum(weight[k] * (math.log(sum(map(math.exp, scores))) - scores[k]) for scores, k in known)
+    expected = lost / sum(weight[k] for _, k in known)
+    assert math.isclose(class_loss(logits, classes, weighted).item(), expected, rel_tol=1e-5)
 
 
 def test_every_output_has_its_weight() -> None:
