@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from roadedge.errors import UnknownNameError
+from roadedge.errors import UnknownNameError, UsageError
 
 STAGES = ("training", "export", "calibration")
 SUFFIXES = (".toml", ".txt")
@@ -39,6 +39,7 @@ def recipe_path(name: str | Path, stage: str = "training") -> Path:
 
     Raises:
         UnknownNameError: neither a file nor a carried name; the message lists the names.
+        UsageError: a path where no file is.
     """
     if Path(name).is_file():
         return Path(name)
@@ -46,4 +47,6 @@ def recipe_path(name: str | Path, stage: str = "training") -> Path:
     for path in (folder / f"{name}{suffix}" for suffix in ("", *SUFFIXES)):
         if path.suffix in SUFFIXES and path.is_file():
             return path
+    if Path(name).suffix in SUFFIXES or len(Path(name).parts) > 1:
+        raise UsageError(f"there is no file {name}; give one that is there, or the name of one in {folder}")
     raise UnknownNameError(f"{stage} recipe", str(name), recipe_names(stage))

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from roadedge import resources
-from roadedge.errors import UnknownNameError
+from roadedge.errors import UnknownNameError, UsageError
 from roadedge.resources import recipe_names, recipe_path, stage_folder
 
 
@@ -50,3 +50,10 @@ def test_an_unknown_name_lists_the_known_ones() -> None:
 def test_an_unknown_stage_is_named() -> None:
     with pytest.raises(UnknownNameError, match="unknown stage 'weights'"):
         stage_folder("weights")
+
+
+@pytest.mark.parametrize("name", ["mine.toml", "recipes/mine", "/nowhere/mine.toml"])
+def test_a_path_where_no_file_is_is_told_as_a_path(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UsageError, match=f"there is no file {name};"):
+        recipe_path(name)

@@ -17,6 +17,7 @@ from roadedge.training.processes import Processes
 from roadedge.training.qat import START, fine_tuned_spec, load_start, quantized
 from roadedge.training.recipe import Recipe
 from roadedge.training.run import Run
+from roadedge.training.tasks import idle_weights
 
 
 def new_run(
@@ -135,6 +136,9 @@ def greeting(run: Run, pools: list[Pool], validation: Pool, precision: str, grou
         f"{recipe.model} of {' and '.join(recipe.inputs)}, {weights:,} parameters, {precision}, channels-last, "
         f"on {facts['device']}",
     ]
+    idle = [] if recipe.qat.on else idle_weights(run.network, recipe)
+    if idle:
+        lines.append(f"{', '.join(idle)} counts for nothing: {recipe.model} has no such output")
     if group.count > 1:
         lines.append(
             f"{group.count} processes: a batch of {recipe.batch} samples is {recipe.batch // group.count} on each"

@@ -14,7 +14,7 @@ from torch import Tensor
 from roadedge.data.road_labels import LABELS, Wanted
 from roadedge.errors import SpecMismatchError, UsageError
 from roadedge.models.blocks import RoadNet
-from roadedge.training.recipe import Recipe
+from roadedge.training.recipe import LossSpec, Recipe
 
 ROAD = "road"
 
@@ -54,6 +54,18 @@ def labels_wanted(network: RoadNet, recipe: Recipe) -> Wanted:
                 )
             found.add((task, scale))
     return tuple(sorted(found))
+
+
+def idle_weights(network: RoadNet, recipe: Recipe) -> list[str]:
+    """Weights of the recipe's [loss] that were set and that no output of this network is trained with."""
+    ours, usual = recipe.loss, LossSpec()
+    changed = [task for task in LABELS if ours.weight(task) not in (0.0, usual.weight(task))]
+    if not changed:
+        return []
+    with torch.no_grad():
+        _, outputs = _followed(network, recipe)
+    there = {task_of(name) for name in outputs}
+    return [f"loss.{task} = {ours.weight(task):g}" for task in changed if task not in there]
 
 
 def has_untrained(network: RoadNet, recipe: Recipe) -> bool:

@@ -20,7 +20,7 @@ from roadedge.spec import ModelSpec
 from roadedge.training.batches import make_batch, training_pools
 from roadedge.training.loop import train
 from roadedge.training.recipe import LossSpec, Recipe, read_recipe
-from roadedge.training.tasks import labels_wanted, task_of
+from roadedge.training.tasks import idle_weights, labels_wanted, task_of
 
 RECIPE = Recipe(
     name="many", model="many-heads", inputs=("image",), steps=12, batch=2, crop=64, precision="fp32", warmup_steps=1,
@@ -70,6 +70,15 @@ def test_names_say_the_task() -> None:
     }
     assert {name: task_of(name) for name in named} == named
     assert task_of("edges") is None
+
+
+def test_a_weight_that_was_set_for_an_output_that_is_not_there_is_told() -> None:
+    plain = create_model("dlinknet34-slim", ModelSpec("dlinknet34-slim", ("image",)))
+    asked = replace(RECIPE, loss=LossSpec(connectivity=3.0))
+    assert idle_weights(plain, asked) == ["loss.connectivity = 3"]
+    assert idle_weights(network(), asked) == []
+    assert idle_weights(plain, RECIPE) == []
+    assert idle_weights(plain, replace(RECIPE, loss=LossSpec(connectivity=0.0))) == []
 
 
 def test_the_labels_are_those_of_the_outputs() -> None:
