@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
 
 from roadedge.export.graph import write_graph
 from roadedge.models import create_model
@@ -60,6 +61,24 @@ class TestNumbers:
         assert gmac(network, 512) == pytest.approx(52.748, abs=0.01)
         assert gmac(network, 1024) == pytest.approx(210.990, abs=0.01)
 
+    def test_where_the_multiply_adds_go(self) -> None:
+        with torch.device("meta"):
+            network = cmipnet()
+            feeds = {"image": torch.zeros(1, 512, 512, 3), "trajectory": torch.zeros(1, 512, 512, 1)}
+        with FlopCounterMode(display=False) as counter, torch.no_grad():
+            network(feeds)
+        counts = counter.get_flop_counts()
+
+        def of(*parts: str) -> float:
+            return sum(sum(counts[f"CMIPNet.{part}"].values()) for part in parts) / 2e9
+
+        assert of("stems.image", "stems.trajectory") == pytest.approx(0.82, abs=0.005)
+        layers = [of(f"layers.{i}") for i in range(4)]
+        assert layers == pytest.approx([7.25, 9.13, 13.96, 6.71], abs=0.005)
+        assert of("centre") == pytest.approx(4.83, abs=0.005)
+        assert of(*(f"decoders.{i}" for i in range(4))) == pytest.approx(0.77, abs=0.005)
+        assert [of("enlarge"), of("smooth"), of("fuse")] == pytest.approx([4.30, 4.83, 0.15], abs=0.006)
+
     def test_the_forward_pass_never_waits_for_the_device(self) -> None:
         with torch.device("meta"):  # where any look at a value raises
             network = cmipnet()
@@ -88,6 +107,29 @@ class TestNumbers:
         normalise = cmipnet().normalise["image"]
         grey = torch.tensor([0.0, 100.0, 255.0]).view(1, 1, 1, 3)
         assert torch.allclose(normalise(grey).flatten(), grey.flatten() / 255 * 3.2 - 1.6, atol=1e-6)
+
+
+class TestFreshWeights:
+    def test_convolutions_are_drawn_by_their_outputs_and_transposed_ones_by_torch(self) -> None:
+        torch.manual_seed(0)
+        network = create_model("cmipnet-slim")
+        for name, module in network.named_modules():
+            if isinstance(
+                module, nn.ConvTranspose2d
+            ):  # uniform within 1 / sqrt(outputs k k)
+                bound = (module.out_channels * module.kernel_size[0] ** 2) ** -0.5
+                assert 0.9 * bound < float(module.weight.detach().abs().max()) <= bound, name
+            elif isinstance(module, nn.Conv2d):
+                want = (2 / (module.out_channels * module.kernel_size[0] ** 2)) ** 0.5
+                slack = 6 / module.weight.numel() ** 0.5  # standard deviations of a standard deviation, and more
+                assert float(module.weight.detach().std()) == pytest.approx(want, rel=slack), name
+
+    def test_the_centre_starts_without_bias_and_norms_as_one(self) -> None:
+        network = create_model("cmipnet-slim")
+        assert isinstance(network, CMIPNet)
+        assert all(not bool(conv.bias.any()) for conv in network.centre.convs if isinstance(conv, nn.Conv2d))
+        for block in network.exchange_blocks():
+            assert bool((block.second.scales() == 1).all())
 
 
 class TestPenalty:
@@ -169,6 +211,26 @@ class TestValley:
         weight = torch.rand(64)
         weight[3] = torch.nan  # the loss will tell
         assert informative(weight).shape == (64,)
+
+    @pytest.mark.parametrize(
+        ("channels", "unimodal", "uniform", "mixed"),
+        [(18, 10, 18, 31), (64, 2.2, 5.3, 30), (128, 0.9, 2.7, 19), (256, 0.45, 1.3, 10), (512, 0.2, 0.7, 5)],
+    )
+    def test_how_much_is_exchanged_is_what_was_simulated(
+        self, channels: int, unimodal: float, uniform: float, mixed: float
+    ) -> None:
+        generator = torch.Generator().manual_seed(channels)
+        low = round(0.3 * channels)
+        group = torch.rand(300, low, generator=generator) * 0.02
+        rest = 0.3 + 0.1 * torch.randn(300, channels - low, generator=generator)
+        draws = {
+            unimodal: 1 + 0.1 * torch.randn(300, channels, generator=generator),
+            uniform: torch.rand(300, channels, generator=generator),
+            mixed: torch.cat([group, rest.abs()], 1),
+        }
+        for percent, gamma in draws.items():
+            found = 100 * float((~informative(gamma)).float().mean())
+            assert found == pytest.approx(percent, rel=0.25, abs=0.1)  # of 300 draws
 
     @pytest.mark.parametrize("share", [0.3, 0.5])
     def test_a_collapsed_group_is_found_whole(self, share: float) -> None:

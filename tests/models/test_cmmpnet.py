@@ -69,6 +69,15 @@ class TestNumbers:
         assert sum(p.numel() for p in network.parameters()) == 31_096_129
 
 
+def test_fresh_weights_are_torch_s_own() -> None:
+    torch.manual_seed(0)
+    for name, module in create_model("cmmpnet-slim").named_modules():
+        if isinstance(module, nn.Conv2d):
+            bound = (module.in_channels * module.kernel_size[0] ** 2) ** -0.5
+            largest = float(module.weight.detach().abs().max())
+            assert 0.9 * bound < largest <= bound * (1 + 1e-6), name
+
+
 class TestEnhancement:
     def test_each_map_gets_the_gated_messages_of_the_other_one(self) -> None:
         torch.manual_seed(0)
@@ -101,7 +110,8 @@ class TestEnhancement:
         assert torch.allclose(lean(x), want, atol=1e-5)
         assert want.shape[2:] == ((1, 1) if messages == Messages(False, True, False) else (16, 24))
 
-    @pytest.mark.parametrize("size", [(16, 16), (24, 32), (6, 6), (2, 3), (1, 1), (5, 13)])
+    # of 512 x 512 the maps have sides of 16 to 256
+    @pytest.mark.parametrize("size", [(16, 16), (24, 32), (6, 6), (2, 3), (1, 1), (5, 13), (32, 64), (128, 256)])
     @pytest.mark.parametrize("levels", [(1,), (1, 2, 4, 8)])
     def test_the_pyramid_is_adaptive_pooling(self, size: tuple[int, int], levels: tuple[int, ...]) -> None:
         x = torch.randn(2, 3, *size)
