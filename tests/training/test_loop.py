@@ -121,8 +121,7 @@ def test_a_batch_depends_on_the_step_and_nothing_else(folder: Path) -> None:
 def test_one_of_two_inputs_is_left_out_now_and_then_and_an_only_one_never(folder: Path, only: str, other: str) -> None:
     pools, _ = training_pools(TINY, [folder])
     never = dataclasses.replace(TINY.augment, drop_image_p=0.0, drop_second_p=0.0)
-    left_out = {"drop_image_p": 1.0} if only == "image" else {"drop_second_p": 1.0}
-    always = dataclasses.replace(never, **left_out)
+    always = dataclasses.replace(never, drop_image_p=float(only == "image"), drop_second_p=float(only != "image"))
     for inputs, same in (((only,), True), ((only, other), False)):
         spec = ModelSpec("roadedge-n", inputs)
         whole, left = (make_batch(override(TINY, augment=one), spec, pools, 3).feeds for one in (never, always))
