@@ -27,7 +27,7 @@ sys.path.insert(0, str(ROOT))
 
 from benchmarks.export_table.networks import TIMED, in_order  # noqa: E402
 from benchmarks.export_table.report import collect, document, markdown  # noqa: E402
-from benchmarks.export_table.stages import PRECISIONS, cell_file, kept_cells, refused_halves  # noqa: E402
+from benchmarks.export_table.stages import HALVES, PRECISIONS, cell_file, kept_cells, refused_halves  # noqa: E402
 from benchmarks.export_table.timing import LEAST, MOST, fill  # noqa: E402
 from benchmarks.export_table.worker import Limits, obey, work_through  # noqa: E402
 from roadedge.atomic import write_json, write_text  # noqa: E402
@@ -86,7 +86,8 @@ def _work(given: argparse.Namespace) -> None:
     columns = ("time",) if given.time else BUILT
     wanted = [n for n in given.networks if not (given.resume and all(c.is_file() for c in _cells(given, n, columns)))]
     for name in wanted:
-        for cell in _cells(given, name, columns):
+        kept = [] if given.time else [cell for half in HALVES for cell in kept_cells(given.work, name, half)]
+        for cell in (*_cells(given, name, columns), *kept):
             cell.unlink(missing_ok=True)
 
     def ended(name: str, why: str) -> None:

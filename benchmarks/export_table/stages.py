@@ -63,8 +63,6 @@ def export_floats(network: str, work: str, side: int) -> None:
     source = checkpoint(network, folder)
     for precision in PRECISIONS:
         onnx_file(folder, network, precision).unlink(missing_ok=True)  # of an earlier run: it may not go now
-        for cell in kept_cells(folder, network, precision):
-            cell.unlink(missing_ok=True)
     samples = window()
     trained = f"study-{source.parent.name}" if source.stem == "last" else source.stem
     weights = "fresh" if source.parent == folder else trained

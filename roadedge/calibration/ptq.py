@@ -259,8 +259,9 @@ def _check_half(ranges: Mapping[str, float]) -> None:
     if wide:
         name = max(wide, key=lambda one: wide[one])
         raise ParityError(
-            f"the value {name} reaches {wide[name]:.3g} on the calibration samples; beside an FP16 remainder it may reach "
-            f"{LARGEST_HALF / 2:.4g}, half of what float16 holds, since other samples may go further; nothing was written"
+            f"the value {name} reaches {wide[name]:.3g} on the calibration samples, and beside an FP16 remainder "
+            f"{LARGEST_HALF / 2:.0f} is allowed, half of what float16 holds, since other samples may go further; "
+            "nothing was written"
         )
 
 

@@ -7,7 +7,7 @@ graph is rewritten in float32 with a cast to float16 and back wherever a device 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -59,10 +59,15 @@ class EmulatedRunner(CheckedRunner):
             reason = " ".join(str(error).split())[:200]
             raise ModelFileError(f"ONNX Runtime does not load the emulation of {face.spec.name}: {reason}") from error
 
-    def values(self, feeds: Feeds) -> dict[str, NDArray[Any]]:
-        """All outputs of the graph by name, for feeds of one batch."""
+    def values(self, feeds: Feeds) -> Iterator[dict[str, NDArray[Any]]]:
+        """All outputs of the graph by name, of one batch after the other; the last window is repeated at the end."""
         names = [port.name for port in self._session.get_outputs()]
-        return dict(zip(names, self._session.run(names, self._fed(feeds)), strict=True))
+        windows = len(next(iter(feeds.values())))
+        step = self.windows_at_once(windows)
+        for start in range(0, windows, step):
+            rows = np.minimum(np.arange(start, start + step), windows - 1)
+            part = {name: np.ascontiguousarray(plane[rows]) for name, plane in feeds.items()}
+            yield dict(zip(names, self._session.run(names, self._fed(part)), strict=True))
 
     def _fed(self, feeds: Feeds) -> dict[str, NDArray[Any]]:
         fed: dict[str, NDArray[Any]] = dict(self._face.fed(feeds))

@@ -7,6 +7,7 @@ the parts that need it. The graph is loaded once: the parts are switched from ru
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -190,10 +191,10 @@ def magnitudes(
     )
     found = dict.fromkeys(values, 0.0)
     with EmulatedRunner(out, face, threads) as runner:
-        for fed in feeds:
-            for name, reach in runner.values(fed).items():
-                value = float(reach) if np.isfinite(reach) else math.inf
-                found[name.removesuffix("_reach")] = max(found[name.removesuffix("_reach")], value)
+        for reached in itertools.chain.from_iterable(runner.values(fed) for fed in feeds):
+            for port, reach in reached.items():
+                name, value = port.removesuffix("_reach"), float(reach) if np.isfinite(reach) else math.inf
+                found[name] = max(found[name], value)
     return found
 
 

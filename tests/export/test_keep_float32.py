@@ -78,6 +78,13 @@ def found(checkpoints: dict[str, Path], tmp_path_factory: pytest.TempPathFactory
     return {name: fp16(path, folder, "auto") for name, path in checkpoints.items()}
 
 
+def test_a_sample_of_several_windows_is_searched_too(checkpoints: dict[str, Path], tmp_path: Path) -> None:
+    result = export_model(
+        checkpoints["beyond"], tmp_path, "fp16", SIZE, samples=samples((128, 96)), keep_float32=["auto"]
+    )  # fmt: skip
+    assert result.float32 is not None
+
+
 @pytest.fixture(scope="module")
 def graph() -> FloatGraph:
     return float_graph(network().deployed(), SIZE, 1, 17, simplify=True)
@@ -150,7 +157,7 @@ def test_named_parts_are_float32_and_all_else_is_not(artefacts: Artefacts, tmp_p
     constant = {one.name for one in onnx.load(result.onnx).graph.initializer}
     for node in onnx.load(result.onnx).graph.node:
         if node.op_type == "Conv":
-            kept = node.name.startswith(("/network/image/", "/network/eighth/"))
+            kept = node.name.startswith(("/network/image/", "/network/eighth."))
             want = onnx.TensorProto.FLOAT if kept else onnx.TensorProto.FLOAT16
             assert kinds[node.output[0]] == want, node.name
             assert kinds[node.input[1]] == want, node.name
