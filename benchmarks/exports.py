@@ -144,7 +144,9 @@ def _worker(stage: str, task: str) -> NoReturn:
     from benchmarks.export_table.stages import engines, export_floats, keep_float32, quantize
     from benchmarks.export_table.timing import measure
 
-    kinds = {"--timing": (measure,), "--keeping": (keep_float32,), "--building": (export_floats, quantize, engines)}
+    kinds: dict[str, list[Callable[..., None]]] = {
+        "--timing": [measure], "--keeping": [keep_float32], "--building": [export_floats, quantize, engines],
+    }  # fmt: skip
     obey(kinds[stage], task)
 
 

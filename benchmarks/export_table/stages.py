@@ -42,7 +42,7 @@ def refused_halves(work: Path, network: str) -> list[str]:
     found = []
     for precision in HALVES:
         path = cell_file(work, network, precision)
-        cell = json.loads(path.read_text()) if path.is_file() else {"built": True}
+        cell: dict[str, Any] = json.loads(path.read_text()) if path.is_file() else {"built": True}
         wanting = not all(one.is_file() for one in kept_cells(work, network, precision))
         if not cell["built"] and REFUSED.search(cell["why"]) and wanting:
             found.append(precision)

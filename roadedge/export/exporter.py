@@ -578,7 +578,7 @@ def _prove(
             tables.append(compare(reference, runner, spec, chosen, fresh))
             tables[-1].check(allowed)
         if mixed is not None:
-            real = stack.enter_context(EmulatedRunner(emulated(mixed), _own_face(spec)))
+            real: Runner = stack.enter_context(EmulatedRunner(emulated(mixed), _own_face(spec)))
             tables.append(compare(reference, real, spec, chosen, fresh))
             tables[-1].check(allowed)
         elif precision == "fp16":
