@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from roadedge.data import traced_roads
 from roadedge.data.folder import FolderDataset
 from roadedge.data.road_labels import connectivity, moved_roads, orientation
-from roadedge.data.traced_roads import cache_folder, cache_path, drawn_roads, roads_of
+from roadedge.data.traced_roads import cache_path, drawn_roads, roads_of
+from roadedge.downloads import cache_folder
 from roadedge.errors import DataError, OutputError, UsageError
 from roadedge.imagery import write_png
 from roadedge.roadgraph import RoadGraph, TraceOptions, write_geojson

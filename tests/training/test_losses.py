@@ -115,10 +115,10 @@ def test_no_loss_sees_what_is_ignored(loss: str) -> None:
 
 def by_pixel(kind: str, logits: Tensor, target: Tensor) -> float:
     """A road loss in plain loops over single pixels; images that are ignored as a whole count in none."""
-    pixels = [
+    pixels: list[list[tuple[float, bool]]] = [
         [
-            (1 / (1 + math.exp(-float(v))), t == 255)
-            for v, t in zip(image.flatten(), truth.flatten(), strict=True)
+            (1 / (1 + math.exp(-v)), t == 255)
+            for v, t in zip(image.flatten().tolist(), truth.flatten().tolist(), strict=True)
             if t != 128
         ]
         for image, truth in zip(logits[:, 0], target, strict=True)
