@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
@@ -9,7 +10,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from roadedge.errors import ModelFileError
+from roadedge.errors import ModelFileError, SpecMismatchError
 from roadedge.models import create_model
 from roadedge.models.blocks import RoadNet
 from roadedge.models.checkpoint import initialise, load_network, read_archive
@@ -19,6 +20,8 @@ from roadedge.models.published import PUBLISHED
 from roadedge.models.weight_file import read_weight_file
 from roadedge.spec import ModelSpec
 
+NUMBERED = ("cmipnet", "cmmpnet", "deepdualmapper")  # networks whose parts of a stream bear its number, not its name
+OF_STREAM = re.compile(r"(\.(?:norms|senders|align)\.)(\d+)(?=\.)")
 OWN = {"schema_version", "spec", "weights"}
 CONVERTIBLE = tuple(name for one in PUBLISHED for name in one.networks)
 
@@ -95,13 +98,40 @@ def inputs_of(name: str, inputs: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def _from_own(network: RoadNet, path: Path) -> Loaded:
-    weights = load_network(path)[0].state_dict()
+    start = load_network(path)[0]
+    before, after = start.spec.inputs, network.spec.inputs
+    if before != after and sorted(before) == sorted(after):
+        raise SpecMismatchError(
+            f"{path} was trained on {','.join(before)}, and here they stand in another order; give them in that order"
+        )
+    weights = start.state_dict()
+    if network.spec.name.startswith(NUMBERED):
+        weights = renumbered(weights, before, after)
     own = network.state_dict()
     lines = initialise(network, weights)
     copied = {key: key for key, value in weights.items() if key in own and own[key].shape == value.shape}
     fresh = tuple(key for key in own if key not in copied)
     left = tuple(key for key in weights if key not in copied)
     return Loaded(f"weights of {path.name}", copied, fresh, left, tuple(lines), each=True)
+
+
+def renumbered(weights: Mapping[str, Tensor], before: tuple[str, ...], after: tuple[str, ...]) -> dict[str, Tensor]:
+    """The weights with each numbered part of a stream under the number that the stream has here.
+
+    An image's goes to the image's, a raster's to the raster's; what is of a stream that is not here gets its name.
+    """
+    numbers = {before.index(one): after.index(two) for two in after for one in before if is_image(one) == is_image(two)}
+
+    def placed(found: re.Match[str]) -> str:
+        number = int(found[2])
+        return found[1] + (str(numbers[number]) if number in numbers else f"{number} of {before[number]}")
+
+    return {OF_STREAM.sub(placed, key): value for key, value in weights.items()}
+
+
+def is_image(name: str) -> bool:
+    """Whether an input is the image and no raster."""
+    return name == "image"
 
 
 def _unknown(path: Path, weights: Mapping[str, Tensor], network: RoadNet) -> str:

@@ -114,9 +114,7 @@ class TestFreshWeights:
         torch.manual_seed(0)
         network = create_model("cmipnet-slim")
         for name, module in network.named_modules():
-            if isinstance(
-                module, nn.ConvTranspose2d
-            ):  # uniform within 1 / sqrt(outputs k k)
+            if isinstance(module, nn.ConvTranspose2d):  # uniform within 1 / sqrt(outputs k k)
                 bound = (module.out_channels * module.kernel_size[0] ** 2) ** -0.5
                 assert 0.9 * bound < float(module.weight.detach().abs().max()) <= bound, name
             elif isinstance(module, nn.Conv2d):

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from roadedge.cli import main
 from roadedge.downloads import cache_folder
-from roadedge.errors import ModelFileError
+from roadedge.errors import ModelFileError, SpecMismatchError
 from roadedge.models import create_model
 from roadedge.models.blocks import RoadNet
 from roadedge.models.checkpoint import save_network
@@ -27,7 +27,7 @@ from roadedge.models.weight_file import read_weight_file
 from roadedge.spec import ModelSpec
 from roadedge.weights import find_weights
 from tests.models import foreign_names as names
-from tests.models.networks import random_feeds
+from tests.models.networks import disturb_norms, random_feeds
 from tests.models.test_imagenet import small_resnet
 
 BOTH, TURNED = ("image", "trajectory"), ("trajectory", "image")
@@ -202,6 +202,35 @@ class TestStreamsOfAPublishedFile:
                 assert torch.equal(value, whole[theirs]), key
                 checked += 1
         assert checked > 100 or name.startswith("cmmpnet")  # whose streams are named, not numbered
+
+
+class TestStreamsOfACheckpointOfOurs:
+    def test_a_raster_alone_gets_the_norms_of_its_own_stream(self, tmp_path: Path) -> None:
+        whole = made("cmipnet-slim")
+        disturb_norms(whole)
+        save_network(tmp_path / "both.pt", whole, {})
+        for inputs, number in ((("trajectory",), 1), (("lidar",), 1), (("image",), 0)):
+            alone = made("cmipnet-slim", inputs)
+            loaded = start_from_file(alone, tmp_path / "both.pt")
+            got, want = alone.state_dict(), whole.state_dict()
+            for leaf in ("weight", "running_mean"):
+                for part in ("layers.2.3.second", "decoders.0.enlarge"):
+                    assert torch.equal(got[f"{part}.norms.0.{leaf}"], want[f"{part}.norms.{number}.{leaf}"])
+            other = BOTH[1 - number]
+            assert f"layers.0.0.first.norms.{1 - number} of {other}.weight" in loaded.left
+
+    def test_another_raster_takes_the_place_of_the_first(self, tmp_path: Path) -> None:
+        whole = made("cmmpnet-slim")
+        save_network(tmp_path / "both.pt", whole, {})
+        other = made("cmmpnet-slim", ("image", "lidar"))
+        start_from_file(other, tmp_path / "both.pt")
+        name = "enhance.3.senders.1.squeeze.weight"
+        assert torch.equal(other.state_dict()[name], whole.state_dict()[name])
+
+    def test_another_order_is_refused(self, tmp_path: Path) -> None:
+        save_network(tmp_path / "both.pt", made("roadedge-n"), {})
+        with pytest.raises(SpecMismatchError, match="was trained on image,trajectory, and here they stand in another"):
+            start_from_file(made("roadedge-n", TURNED), tmp_path / "both.pt")
 
 
 class TestCommand:
