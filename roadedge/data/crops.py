@@ -94,6 +94,8 @@ def write_crops(
         OutputError: the output cannot be written.
     """
     options = options or CropOptions()
+    if not root.is_dir():
+        raise DataError(f"there is no data set folder {root}")
     layout = layout_of(root)
     if layout is None:
         raise DataError(f"{root} is none of the published layouts {', '.join(LAYOUTS)}; ours is trained on as it is")

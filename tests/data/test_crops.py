@@ -143,5 +143,7 @@ def test_mistakes_are_said(tmp_path: Path) -> None:
         CropOptions(64, 64)
     with pytest.raises(UsageError, match="nothing to resume"):
         write_crops(root, tmp_path / "out", resume=True)
+    with pytest.raises(DataError, match="there is no data set folder"):
+        write_crops(tmp_path / "nowhere", tmp_path / "out")
     with pytest.raises(DataError, match="none of the published layouts"):
         write_crops(tmp_path, tmp_path / "out")
