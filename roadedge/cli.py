@@ -395,6 +395,8 @@ def models(
             checked.print_table()
         checked.check()
         return
+    if count:
+        say("counting all networks, which takes half a minute")
     entries = listed(count)
     if as_json:
         print_json(model_documents(entries))
