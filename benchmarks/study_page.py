@@ -46,8 +46,8 @@ and then. No checkpoint is chosen: the running average of the weights after the 
 for none of them, no trunk starts from ImageNet, and {steps} steps end long before such networks have converged; slow
 learners are hurt most by that."""
 BLANKS = """**A flaw of these runs**: {names} saw a blank instead of the only input now and then, as if
-there were another one to go by: at most 5 of 100 squares without the image, 15 of 100 without the trajectory. The scores
-may be lower for it. `roadedge train` does so no longer; these runs were made before."""
+there were another one to go by: at most 5 of 100 squares without the image, 15 of 100 without the trajectory. The
+scores may be lower for it. `roadedge train` does so no longer; these runs were made before."""
 AGAIN = """```sh
 python benchmarks/study.py DATA     # DATA holds tianjin, epfl and sandiego
 ```
