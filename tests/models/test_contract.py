@@ -42,9 +42,23 @@ def network(request: pytest.FixtureRequest) -> RoadNet:
 
 
 @pytest.fixture(scope="module")
-def graph(network: RoadNet) -> bytes:
+def said(network: RoadNet) -> Tensor:
+    """Its logits of 64 x 96 pixels, before any test touches it."""
+    return logits(network, random_feeds(network, 64, 96))
+
+
+@pytest.fixture(scope="module")
+def deployed(network: RoadNet) -> RoadNet:
+    before = {key: value.clone() for key, value in network.state_dict().items()}
+    made = network.deployed()
+    assert all(torch.equal(value, before[key]) for key, value in network.state_dict().items())
+    return made
+
+
+@pytest.fixture(scope="module")
+def graph(deployed: RoadNet) -> bytes:
     """Its ONNX graph for 64 x 96."""
-    return onnx_bytes(network.deployed(), random_feeds(network, 64, 96))
+    return onnx_bytes(deployed, random_feeds(deployed, 64, 96))
 
 
 @pytest.fixture
@@ -69,29 +83,26 @@ def agree(one: Tensor, other: Tensor) -> bool:
 
 
 class TestEveryNetwork:
-    @pytest.mark.parametrize("size", [(64, 96), (128, 64)])
-    def test_logits_have_the_size_of_the_feeds(self, network: RoadNet, size: tuple[int, int]) -> None:
-        assert all(side % network.spec.stride == 0 for side in size)
-        out = logits(network, random_feeds(network, *size))
-        assert out.shape == (2, 1, *size)
-        assert out.dtype == torch.float32
-        assert out.isfinite().all()
+    def test_logits_have_the_size_of_the_feeds(self, network: RoadNet, said: Tensor) -> None:
+        for out, size in ((said, (64, 96)), (logits(network, random_feeds(network, 128, 64)), (128, 64))):
+            assert all(side % network.spec.stride == 0 for side in size)
+            assert out.shape == (2, 1, *size)
+            assert out.dtype == torch.float32
+            assert out.isfinite().all()
 
-    def test_grey_levels_may_come_as_floats(self, network: RoadNet) -> None:
-        feeds = random_feeds(network, 64, 64)
-        floats = {name: value.float() for name, value in feeds.items()}
-        assert torch.equal(logits(network, feeds), logits(network, floats))
+    def test_grey_levels_may_come_as_floats(self, network: RoadNet, said: Tensor) -> None:
+        floats = {name: value.float() for name, value in random_feeds(network, 64, 96).items()}
+        assert torch.equal(said, logits(network, floats))
 
-    def test_a_frame_does_not_depend_on_its_batch(self, network: RoadNet) -> None:
-        feeds = random_feeds(network, 64, 64)
-        alone = logits(network, {name: value[1:] for name, value in feeds.items()})
-        assert agree(logits(network, feeds)[1:], alone)
+    def test_a_frame_does_not_depend_on_its_batch(self, network: RoadNet, said: Tensor) -> None:
+        alone = logits(network, {name: value[1:] for name, value in random_feeds(network, 64, 96).items()})
+        assert agree(said[1:], alone)
 
-    def test_each_input_matters(self, network: RoadNet) -> None:
-        feeds = random_feeds(network, 64, 64)
+    def test_each_input_matters(self, network: RoadNet, said: Tensor) -> None:
+        feeds = random_feeds(network, 64, 96)
         for name in network.spec.inputs:
             blanked = feeds | {name: torch.zeros_like(feeds[name])}
-            assert not torch.allclose(logits(network, feeds), logits(network, blanked), atol=1e-3)
+            assert not torch.allclose(said, logits(network, blanked), atol=1e-3)
 
     def test_every_parameter_gets_a_finite_gradient(self, trained: RoadNet) -> None:
         out = trained(random_feeds(trained, 64, 64))
@@ -104,39 +115,36 @@ class TestEveryNetwork:
         feeds = random_feeds(trained, 64, 64)
         road = (feeds["image"].float().mean(-1, keepdim=True) > 140).float().permute(0, 3, 1, 2)
         optimiser = torch.optim.Adam(trained.parameters(), lr=2e-5)
-        losses = []
-        for _ in range(2):
-            torch.manual_seed(1)  # the same paths and values are dropped in both steps
-            loss = nn.functional.binary_cross_entropy_with_logits(trained(feeds)["logits"], road) + trained.penalty()
-            losses.append(float(loss.detach()))
-            optimiser.zero_grad()
-            loss.backward()  # type: ignore[no-untyped-call]
-            optimiser.step()
-        assert losses[1] < losses[0]
 
-    def test_a_checkpoint_brings_back_the_same_network(self, network: RoadNet, tmp_path: Path) -> None:
+        def loss() -> Tensor:
+            torch.manual_seed(1)  # the same paths and values are dropped before and after the step
+            out = nn.functional.binary_cross_entropy_with_logits(trained(feeds)["logits"], road)
+            return out + trained.penalty()
+
+        before = loss()
+        before.backward()  # type: ignore[no-untyped-call]
+        optimiser.step()
+        with torch.no_grad():
+            assert float(loss()) < float(before.detach())
+
+    def test_a_checkpoint_brings_back_the_same_network(self, network: RoadNet, said: Tensor, tmp_path: Path) -> None:
         save_network(tmp_path / "a.pt", network, {"from": "a test"})
         loaded, provenance = load_network(tmp_path / "a.pt")
-        feeds = random_feeds(network, 64, 64)
-        assert torch.equal(logits(network, feeds), logits(loaded, feeds))
+        assert torch.equal(said, logits(loaded, random_feeds(network, 64, 96)))
         assert loaded.spec == network.spec
         assert provenance == {"from": "a test"}
 
-    def test_the_deployed_network_computes_the_same(self, network: RoadNet) -> None:
-        before = {key: value.clone() for key, value in network.state_dict().items()}
-        deployed = network.deployed()
-        feeds = random_feeds(network, 64, 96)
-        assert agree(logits(network, feeds), logits(deployed, feeds))
+    def test_the_deployed_network_computes_the_same(self, network: RoadNet, deployed: RoadNet, said: Tensor) -> None:
+        assert agree(said, logits(deployed, random_feeds(network, 64, 96)))
         assert not any(isinstance(module, nn.BatchNorm2d) for module in deployed.modules())
-        assert all(torch.equal(value, before[key]) for key, value in network.state_dict().items())
 
-    def test_the_deployed_graph_runs_in_onnxruntime(self, network: RoadNet, graph: bytes) -> None:
+    def test_the_deployed_graph_runs_in_onnxruntime(self, network: RoadNet, said: Tensor, graph: bytes) -> None:
         feeds = random_feeds(network, 64, 96)
-        session = onnxruntime.InferenceSession(graph, providers=["CPUExecutionProvider"])
+        session = opened(graph)
         assert {i.name: i.type for i in session.get_inputs()} == dict.fromkeys(feeds, "tensor(uint8)")
-        assert agree(ran(graph, feeds), logits(network, feeds))
+        assert agree(ran(session, feeds), said)
 
-    def test_the_graph_is_quantized_after_training(self, network: RoadNet, graph: bytes) -> None:
+    def test_the_graph_is_quantized_after_training(self, network: RoadNet, said: Tensor, graph: bytes) -> None:
         feeds = random_feeds(network, 64, 96)
         model = onnx.load_from_string(graph)
         placement = place(flow_of(model), *ends_of(model))
@@ -146,16 +154,19 @@ class TestEveryNetwork:
         assert [one.sentence() for one in lint_graph(quantized) if one.blocks] == []  # nothing that TensorRT refuses
         counts = convolution_precisions(quantized)
         assert counts["int8"] == len(placement.convolutions) > 3 * counts["fp32"] > 0
-        before, after = logits(network, feeds), ran(quantized.SerializeToString(), feeds)
+        after = ran(opened(quantized.SerializeToString()), feeds)
         assert after.isfinite().all()
-        assert not torch.equal(before, after)
+        assert not torch.equal(said, after)
         # random weights carry rounding on as trained ones do not: what the network says must still be seen in it
-        assert float(torch.corrcoef(torch.stack([before.flatten(), after.flatten()]))[0, 1]) > SEEN
+        assert float(torch.corrcoef(torch.stack([said.flatten(), after.flatten()]))[0, 1]) > SEEN
 
 
-def ran(graph: bytes, feeds: dict[str, Tensor]) -> Tensor:
+def opened(graph: bytes) -> onnxruntime.InferenceSession:
+    return onnxruntime.InferenceSession(graph, providers=["CPUExecutionProvider"])
+
+
+def ran(session: onnxruntime.InferenceSession, feeds: dict[str, Tensor]) -> Tensor:
     """The logits of an ONNX graph."""
-    session = onnxruntime.InferenceSession(graph, providers=["CPUExecutionProvider"])
     out: Any = session.run(None, {name: value.numpy() for name, value in feeds.items()})[0]
     return torch.from_numpy(out)
 
