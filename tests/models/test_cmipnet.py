@@ -125,7 +125,8 @@ class TestFreshWeights:
     def test_the_centre_starts_without_bias_and_norms_as_one(self) -> None:
         network = create_model("cmipnet-slim")
         assert isinstance(network, CMIPNet)
-        assert all(not bool(conv.bias.any()) for conv in network.centre.convs if isinstance(conv, nn.Conv2d))
+        biases = [value for name, value in network.centre.named_parameters() if name.endswith("bias")]
+        assert [bool(value.any()) for value in biases] == [False] * 4
         for block in network.exchange_blocks():
             assert bool((block.second.scales() == 1).all())
 
