@@ -18,7 +18,7 @@ from roadedge.models.dlinknet import SharedConv
 from roadedge.models.hrnet import CMIPHRNet
 from roadedge.models.streams import EarlyFusion, LateFusion
 from roadedge.spec import ModelSpec
-from tests.models import plain
+from tests.models import plain, plain_streams
 from tests.models.networks import disturb_norms, follow_norms, random_feeds
 
 Plain = Callable[[Mapping[str, Tensor], Mapping[str, Tensor]], Tensor]
@@ -50,9 +50,9 @@ NETWORKS: dict[str, tuple[Callable[[], RoadNet], Plain]] = {
     "unet-1d": (lambda: of_us("unet-1d"), plain.unet),
     "deeplabv3plus": (lambda: DeepLab(ModelSpec("deeplabv3plus"), 0.25), plain.deeplab),
     "cmmpnet": (lambda: CMMPNet(ModelSpec("cmmpnet"), dataclasses.replace(VARIANTS["cmmpnet"], width=0.25)),
-                plain.cmmpnet),
-    "cmipnet": (lambda: CMIPNet(ModelSpec("cmipnet"), 0.25), plain.cmipnet),
-    "cmipnet-hrnet18": (lambda: CMIPHRNet(ModelSpec("cmipnet-hrnet18"), 0.5), plain.cmipnet_hrnet),
+                plain_streams.cmmpnet),
+    "cmipnet": (lambda: CMIPNet(ModelSpec("cmipnet"), 0.25), plain_streams.cmipnet),
+    "cmipnet-hrnet18": (lambda: CMIPHRNet(ModelSpec("cmipnet-hrnet18"), 0.5), plain_streams.cmipnet_hrnet),
 }  # fmt: skip
 
 
