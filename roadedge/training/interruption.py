@@ -1,4 +1,7 @@
-"""Ctrl-C between two steps, never within one: a state saved in the middle of an update would not resume to the bit."""
+"""Ctrl-C between two steps, never within one: a state saved in the middle of an update would not resume to the bit.
+
+SIGTERM is heard alike: batch systems, containers and torchrun send it before they kill.
+"""
 
 from __future__ import annotations
 
@@ -7,26 +10,28 @@ import threading
 from types import FrameType, TracebackType
 from typing import Any
 
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
 
 class Interruption:
-    """While open, the first Ctrl-C only sets `asked`; the second one interrupts at once, as ever."""
+    """While open, the first signal only sets `asked`; the second one interrupts at once, as Ctrl-C ever does."""
 
     def __init__(self) -> None:
         self.asked = False
-        self._before: Any = None
+        self._before: dict[signal.Signals, Any] = {}
 
     def __enter__(self) -> Interruption:
         """Listen, where this is the main thread, which alone hears signals."""
         if threading.current_thread() is threading.main_thread():
-            self._before = signal.signal(signal.SIGINT, self._hear)
+            self._before = {number: signal.signal(number, self._hear) for number in SIGNALS}
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Listen no more."""
-        if self._before is not None:
-            signal.signal(signal.SIGINT, self._before)
+        for number, before in self._before.items():
+            signal.signal(number, before)
 
     def _hear(self, number: int, frame: FrameType | None) -> None:
         if self.asked:

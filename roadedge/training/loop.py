@@ -20,10 +20,11 @@ from roadedge.training.interruption import Interruption
 from roadedge.training.log import Log
 from roadedge.training.pictures import draw_curves, draw_panels
 from roadedge.training.preparation import check_watched, given, greeting, new_run
-from roadedge.training.processes import Processes, everywhere, joined
+from roadedge.training.processes import Processes, joined
 from roadedge.training.rates import rate
 from roadedge.training.recipe import Recipe
 from roadedge.training.run import Report, Run, provenance, save_state, start_run
+from roadedge.training.shared_errors import everywhere
 from roadedge.training.step import Trainer, effective_precision
 from roadedge.training.tasks import labels_wanted
 from roadedge.training.validation import validate
@@ -109,7 +110,7 @@ def _train(
     # What is quantized has its logits alone.
     wanted = () if recipe.qat.on else group.agreed(lambda: labels_wanted(run.network, recipe))
     trainer = Trainer(run, precision, group)
-    log = Log(output, run.step) if group.first else None
+    log = group.agreed(lambda: Log(output, run.step) if group.first else None)
     clock = Clock(run)
     batches = prefetched(recipe, run.network.spec, pools, run.step, recipe.steps, samples, wanted)
     with Interruption() as interruption:
@@ -132,8 +133,7 @@ def _train(
             if asked:
                 report(f"interrupted after step {run.step}; go on with: roadedge {_again(recipe, output)}")
                 raise everywhere(KeyboardInterrupt())
-    if log is not None:
-        log.close()
+    group.agreed(lambda: None if log is None else log.close())
     return group.from_first(partial(finish, run, validation, folders, output, report))
 
 

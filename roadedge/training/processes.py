@@ -10,7 +10,6 @@ import contextlib
 import datetime
 import hashlib
 import os
-import pickle
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -21,11 +20,12 @@ from torch import Tensor, nn
 
 from roadedge.errors import EnvironmentFault, RoadEdgeError, SpecMismatchError, UsageError
 from roadedge.training.launch import launched
+from roadedge.training.shared_errors import attempt, everywhere, first_line, is_everywhere, is_loss, portable, restated
 
 T = TypeVar("T")
 DEVICES = ("auto", "cpu", "cuda")
+CONNECTING = datetime.timedelta(minutes=10)  # for all to be there; also how far they may part within a step
 TIMEOUT = datetime.timedelta(hours=2)  # of waiting for a process that lives; one that has ended is noticed at once
-LOST = ("onnection closed", "onnection reset", "roken pipe", "imed out", "emote process", "socketPoll")
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +70,7 @@ class Processes:
         """Do `work`, which calls no other method of this class; where one process fails, all raise its error."""
         if self.count == 1:
             return work()
-        found, failure = _attempt(work)
+        found, failure = attempt(work)
         self._raise_any(failure)
         return found
 
@@ -78,7 +78,7 @@ class Processes:
         """What `work` gives on rank 0, which alone does it; all raise its error where it fails."""
         if self.count == 1:
             return work()
-        found, failure = _attempt(work) if self.first else (None, None)
+        found, failure = attempt(work) if self.first else (None, None)
         self._raise_any(failure)
         sent: list[Any] = [found]
         dist.broadcast_object_list(sent, src=0, group=self.control)
@@ -89,10 +89,10 @@ class Processes:
         """Raise the failure of the lowest rank that has one, on all processes; nothing where none has."""
         if not self.any(own is not None):
             return
-        told = self.gathered(None if own is None else _portable(own))
+        told = self.gathered(None if own is None else portable(own))
         rank, error = next((rank, error) for rank, error in enumerate(told) if error is not None)
         if rank:
-            raise everywhere(_restated(error, f"process {rank}: {error}")) from own
+            raise everywhere(restated(error, f"process {rank}: {error}")) from own
         raise everywhere(own if self.first and own is not None else error)
 
     def equalise(self, module: nn.Module) -> None:
@@ -177,11 +177,11 @@ def joined(device: str = "auto") -> Iterator[Processes]:
     try:
         yield _current
     except RuntimeError as error:
-        if isinstance(error, RoadEdgeError) or not _is_loss(error):
+        if not is_loss(error):
             raise
+        what = "did not answer in time" if "imed out" in str(error) else "has ended, its own message says why"
         raise EnvironmentFault(
-            "another process of this training has ended, its own message says why; what was saved last can be gone on "
-            "with by --resume"
+            f"another process of this training {what}; what was saved last can be gone on with by --resume"
         ) from error
     finally:
         _current = None
@@ -212,12 +212,16 @@ def device_of(asked: str, local_rank: int) -> torch.device:
 def _opened(device: torch.device, count: int) -> Processes:
     if not (dist.is_available() and dist.is_gloo_available()):
         raise EnvironmentFault(f"this torch ({torch.__version__}) cannot connect processes: it has no gloo")
-    if device.type == "cuda":
-        dist.init_process_group("nccl", device_id=device)
+    kind, own = ("nccl", device) if device.type == "cuda" else ("gloo", None)
+    try:
+        dist.init_process_group(kind, timeout=CONNECTING, device_id=own)
         control = dist.new_group(backend="gloo", timeout=TIMEOUT)
-    else:
-        dist.init_process_group("gloo", timeout=TIMEOUT)
-        control = dist.group.WORLD
+    except RuntimeError as error:  # of torch.distributed, gloo or NCCL; a port that is taken, a host that is not there
+        rank, host, port = (os.environ[name] for name in ("RANK", "MASTER_ADDR", "MASTER_PORT"))
+        raise EnvironmentFault(
+            f"process {rank} of {count} found no way to the others by {host}:{port} ({first_line(error)}); is that "
+            f"port free and open between the machines, and were all {count} processes started?"
+        ) from error
     return Processes(device, dist.get_rank(), count, int(os.environ.get("LOCAL_WORLD_SIZE", count)), control)
 
 
@@ -226,16 +230,10 @@ def one_voice(group: Processes) -> Iterator[None]:
     """Within it what all processes raise is left to rank 0 to tell; the others end with the same exit code."""
     try:
         yield
-    except (RoadEdgeError, KeyboardInterrupt) as error:
-        if group.first or not getattr(error, "everywhere", False):
+    except (Exception, KeyboardInterrupt) as error:
+        if group.first or not is_everywhere(error):
             raise
-        raise SystemExit(error.exit_code if isinstance(error, RoadEdgeError) else 130) from error
-
-
-def everywhere(error: BaseException) -> BaseException:
-    """Mark an error that all processes raise."""
-    error.everywhere = True  # type: ignore[attr-defined]
-    return error
+        raise SystemExit(130 if isinstance(error, KeyboardInterrupt) else getattr(error, "exit_code", 1)) from error
 
 
 def digest(module: nn.Module) -> str:
@@ -244,32 +242,3 @@ def digest(module: nn.Module) -> str:
     for value in module.state_dict().values():
         found.update(value.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().data)
     return found.hexdigest()
-
-
-def _attempt(work: Callable[[], T]) -> tuple[T, None] | tuple[Any, BaseException]:
-    try:
-        return work(), None
-    except (Exception, KeyboardInterrupt) as error:
-        return None, error
-
-
-def _portable(error: BaseException) -> BaseException:
-    """The error itself where it can be sent to another process, else what it says."""
-    try:
-        pickle.loads(pickle.dumps(error))
-    except Exception:  # whatever its pickling raised, what is told is the error itself
-        return RuntimeError(f"{type(error).__name__}: {error}")
-    return error
-
-
-def _restated(error: BaseException, text: str) -> BaseException:
-    """An error of the same kind that says something else; some constructors take more than a text."""
-    kind = type(error)
-    if isinstance(error, (RoadEdgeError, KeyboardInterrupt)):
-        return kind.__new__(kind, text)
-    return RuntimeError(f"{text} ({kind.__name__})")
-
-
-def _is_loss(error: RuntimeError) -> bool:
-    """Whether a collective failed because another process is gone; gloo says so in words alone."""
-    return isinstance(error, dist.DistError) or any(word in str(error) for word in LOST)

@@ -18,10 +18,11 @@ from roadedge.atomic import replacing
 from roadedge.errors import NonFiniteError
 from roadedge.training.batches import Batch
 from roadedge.training.losses import total_loss
-from roadedge.training.processes import Processes, everywhere
+from roadedge.training.processes import Processes
 from roadedge.training.qat import distance
 from roadedge.training.rates import rate
 from roadedge.training.run import Run
+from roadedge.training.shared_errors import everywhere
 from roadedge.training.shared_norms import share_norms
 from roadedge.training.tasks import has_untrained
 

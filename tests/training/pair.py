@@ -1,14 +1,17 @@
-"""What two processes do together for `test_processes.py`, in torchrun's environment. Not a test itself.
+"""What two processes do together for `test_processes.py`, started by torchrun. Not a test itself.
 
-python -m tests.training.pair WORK DATA writes WORK/said-RANK.json: by trial what came of it on that process.
+torchrun -m tests.training.pair WORK DATA writes WORK/said-RANK.json: by trial what came of it on that process. A
+network is small here and a start of torch is not, so one pair goes through all trials; the last one kills a process.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
 import signal
+import socket
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -19,8 +22,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from roadedge import cli
+from roadedge.data.road_labels import Wanted
 from roadedge.errors import DataError, OutputError, RoadEdgeError
 from roadedge.models import create_model
+from roadedge.models.blocks import RoadNet
 from roadedge.spec import ModelSpec
 from roadedge.training import loop
 from roadedge.training.batches import Batch, Pool, make_batch, prefetched, share_of, training_pools
@@ -28,17 +34,18 @@ from roadedge.training.cross_validation import cross_validate
 from roadedge.training.losses import class_loss, road_loss, soft_iou_loss
 from roadedge.training.processes import Processes, digest, joined
 from roadedge.training.qat import distance
-from roadedge.training.recipe import LossSpec, QatSpec, Recipe, override
+from roadedge.training.recipe import LossSpec, QatSpec, Recipe, override, to_toml
 from roadedge.training.run import Run
 from roadedge.training.shared_norms import SharedBatchNorm
 from roadedge.training.step import Objective, Trainer
+from roadedge.training.tasks import has_untrained, labels_wanted
 
 EQUAL = Recipe(  # with batch-norms and a Dice term, which are not the mean of what they are of two halves
-    name="equal", model="roadedge-n", steps=4, batch=4, crop=64, optimiser="sgd", lr=0.01, precision="fp32",
+    name="equal", model="roadedge-n", steps=3, batch=4, crop=64, optimiser="sgd", lr=0.01, precision="fp32",
     warmup_steps=0, ema=0.5, clip=0.0, hold_out={"tiny": 1}, evaluate_every=2, save_every=2, panels=0,
 )  # fmt: skip
-PARTS = override(EQUAL, name="parts", steps=2, accumulate=2)
-SOFT = override(EQUAL, name="soft", steps=2, loss=LossSpec("soft-iou"), clip=0.1)
+PARTS = override(EQUAL, name="parts", steps=2, accumulate=2, loss=LossSpec("soft-iou"), clip=0.1)
+ONE = override(EQUAL, steps=1)
 TUNED = override(EQUAL, name="tuned", steps=2, lr=1e-3, qat=QatSpec(on=True, observe=2, method="max"))
 FOLDS = override(EQUAL, name="folds", steps=1, folds=2, hold_out={})
 RANK = int(os.environ.get("RANK", 0))
@@ -69,7 +76,7 @@ class Trials:
             found = {"error": type(error).__name__, "text": str(error), "code": code}
         self.said[name] = {**found, "digests": list(self.digests), "lines": list(self.lines)}
 
-    def watched(self) -> Any:
+    def watched(self) -> contextlib.ExitStack:
         """Within it the weights of this process are noted at each validation."""
         choose = loop.choose
 
@@ -77,22 +84,55 @@ class Trials:
             self.digests.append(digest(run.network) + digest(run.average))
             return choose(run, *arguments)
 
-        return mock.patch.object(loop, "choose", watching)
+        stack = quickly()
+        stack.enter_context(mock.patch.object(loop, "choose", watching))
+        return stack
+
+    def write(self) -> None:
+        """What was said so far, for the test to read."""
+        (self.work / f"said-{RANK}.json").write_text(json.dumps(self.said))
+
+
+def quickly() -> contextlib.ExitStack:
+    """Within it what is slow and tested elsewhere is done once, and no curves are drawn."""
+    stack = contextlib.ExitStack()
+    for patch in (
+        mock.patch.object(loop, "labels_wanted", once(labels_wanted)),
+        mock.patch("roadedge.training.step.has_untrained", once(has_untrained)),
+        mock.patch.object(loop, "draw_curves"),
+    ):
+        stack.enter_context(patch)
+    return stack
+
+
+def once(look: Callable[[RoadNet, Recipe], Wanted | bool]) -> Callable[[RoadNet, Recipe], Wanted | bool]:
+    """What follows a network through torch's slow meta device, once for networks and recipes that are alike."""
+    known: dict[str, Wanted | bool] = {}
+
+    def looked(network: RoadNet, recipe: Recipe) -> Wanted | bool:
+        key = f"{[(name, p.shape) for name, p in network.named_parameters()]} {recipe.loss} {recipe.qat} {recipe.crop}"
+        if key not in known:
+            known[key] = look(network, recipe)
+        return known[key]
+
+    return looked
 
 
 def main(work: Path, data: Path) -> None:
     """All trials."""
     torch.set_num_threads(1)
+    sys.modules["torch.utils.tensorboard"] = None  # type: ignore[assignment]  # which is slow to load, as if absent
     trials = Trials(work, data)
-    try:
-        with joined("cpu") as group, trials.watched():
+    trials.said["process"] = {"id": os.getpid()}
+    with trials.watched():
+        with joined("cpu") as group:
+            port = group.from_first(free_port)
             trainings(trials)
             failures(trials)
             parts(trials, group)
-            ends_alone(trials)
-    except (RoadEdgeError, MemoryError) as error:
-        trials.said["lonely end"] = {"error": type(error).__name__, "text": str(error)}
-    (work / f"said-{RANK}.json").write_text(json.dumps(trials.said))
+        trials.write()
+        trials.said["killed"] = {"code": is_killed(trials, port)}
+    trials.write()
 
 
 def trainings(trials: Trials) -> None:
@@ -100,12 +140,12 @@ def trainings(trials: Trials) -> None:
     note, run, work = trials.note, trials.run, trials.work
     note("equal", lambda: run(EQUAL))
     note("parts", lambda: run(PARTS))
-    note("soft", lambda: run(SOFT))
     note("tuned", lambda: run(TUNED, init=work / "equal" / "last.pt"))
+    (work / "folds").mkdir(exist_ok=True)
     note("folds", lambda: cross_validate(FOLDS, [trials.data], work / "folds", report=trials.lines.append)["mean"])
 
     def press(step: int, steps: int, loss: float) -> None:
-        if step == 3 and RANK == 1:
+        if step == 1 and RANK == 1:
             signal.raise_signal(signal.SIGINT)
 
     note("stopped", lambda: run(EQUAL, "stopped", on_step=press))
@@ -126,35 +166,46 @@ def failures(trials: Trials) -> None:
 
     def poisoned(*arguments: Any) -> Iterator[tuple[int, Batch]]:
         for step, batch in prefetched(*arguments):
-            if step == 1:
-                batch.feeds["image"] = np.full(batch.feeds["image"].shape, np.nan, np.float32)
+            batch.feeds["image"] = np.full(batch.feeds["image"].shape, np.nan, np.float32)
             yield step, batch
 
     with only_on(1, mock.patch.object(Pool, "__getitem__", unreadable)):
         note("unreadable", lambda: run(EQUAL, "unreadable"))
     with only_on(0, mock.patch.object(loop, "save_state", full)):
-        note("full", lambda: run(EQUAL, "full"))
+        note("full", lambda: run(ONE, "full"))
     with only_on(1, mock.patch.object(loop, "prefetched", poisoned)):
-        note("poisoned", lambda: run(EQUAL, "poisoned"))
+        note("poisoned", lambda: run(ONE, "poisoned"))
     note("odd", lambda: run(override(EQUAL, batch=3), "odd"))
     note("unlike", lambda: run(override(EQUAL, seed=RANK), "unlike"))
     note("taken", lambda: run(EQUAL, "equal"))
 
 
-def ends_alone(trials: Trials) -> None:
-    """One process fails where nothing is agreed on, in the middle of a step; the other one must not wait for it."""
-    forward = Objective.forward
+def free_port() -> int:
+    """A port that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
 
-    def failing(self: Objective, *arguments: Any) -> Tensor:
+
+def is_killed(trials: Trials, port: int) -> int:
+    """One process is killed within a step of the command's own training; what the command gives on the other one."""
+    os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "TORCHELASTIC_USE_AGENT_STORE": "False"}
+    forward, calls = Objective.forward, list[float]()
+
+    def dying(self: Objective, *arguments: Any) -> Tensor:
         loss = forward(self, *arguments)
         calls.append(loss.item())
-        if len(calls) == 2:
-            raise MemoryError("out of memory")
+        if len(calls) == 3:
+            os.kill(os.getpid(), signal.SIGKILL)
         return loss
 
-    calls: list[float] = []
-    with only_on(1, mock.patch.object(Objective, "forward", failing)):
-        trials.run(EQUAL, "lonely")
+    recipe = trials.work / f"endless-{RANK}.toml"
+    recipe.write_text(to_toml(override(EQUAL, steps=100_000, save_every=1, evaluate_every=100_000)))
+    command = ["train", str(trials.data), "--recipe", str(recipe), "-o", str(trials.work / "killed")]
+    if RANK == 0:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # which torchrun sends as soon as a process is gone
+    with only_on(1, mock.patch.object(Objective, "forward", dying)):
+        return cli.main([*command, "--threads", "1", "--quiet"])
 
 
 def parts(trials: Trials, group: Processes) -> None:
@@ -239,10 +290,10 @@ def untrained(trials: Trials, group: Processes) -> list[bool]:
     before = {name: value.clone() for name, value in network.named_parameters()}
     trainer = Trainer(run, "fp32", group)
     pools, _ = training_pools(EQUAL, [trials.data])
-    for step in range(3):
+    for step in range(2):
         samples = share_of(EQUAL, group.rank, group.count)
         trainer.step(make_batch(EQUAL, ModelSpec("roadedge-n"), pools, step, samples), step, trials.work)
-    group.check_equal_weights(run.network, 3)
+    group.check_equal_weights(run.network, 2)
     moved = {name for name, value in network.named_parameters() if not torch.equal(before[name], value)}
     return [not any(name.startswith("extra") for name in moved), len(moved) == len(before) - 2]
 
