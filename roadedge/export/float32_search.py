@@ -79,7 +79,12 @@ class Search:
             rest = list(self._ordered([name for group in chosen for name in groups[group]]))
             if all(len(groups[one]) == 1 for one in chosen):
                 break
-        return self._ordered([*kept, *rest])
+        found = self._ordered([*kept, *rest])
+        if len(found) == len(self.parts):
+            raise ExportError(
+                "every part would have to stay float32, so that nothing is left to FP16; export without it"
+            )
+        return found
 
     def _chosen(self, kept: Sequence[str], groups: Mapping[str, Sequence[str]], margin: float) -> list[str]:
         """The groups that stay float32, worst first: the fewest of the ranking, without those that are not needed."""

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from roadedge.calibration.emissions import half_remainder, prepared, remainder_float, type_half
-from roadedge.errors import ParityError
+from roadedge.errors import ParityError, UsageError
 from roadedge.export.float32_search import MARGINS, Search
 from roadedge.export.parts import AUTO, KeptFloat32, Part, kept_float32, matching, mixed_name, parts_of
 from roadedge.preprocess import Feeds
@@ -76,12 +76,15 @@ def attempted(
 
     Raises:
         ParityError: the file is refused; the sentence names the way out.
-        UsageError: a pattern stands for no part.
+        UsageError: a pattern stands for no part, or all of them together for all.
         ExportError: the search found nothing.
     """
     if asked and AUTO not in asked:
         graph = source()
-        return attempt(graph, kept_float32(asked, graph.parts, matching(graph.parts, asked)))
+        kept = kept_float32(asked, graph.parts, matching(graph.parts, asked))
+        if len(kept.outputs) == sum(len(part.outputs) for part in graph.parts.values()):
+            raise UsageError("--keep-float32 leaves nothing in float16; name fewer parts, or export without FP16")
+        return attempt(graph, kept)
     try:
         return attempt(None, None)
     except ParityError as error:

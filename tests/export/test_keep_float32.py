@@ -184,6 +184,7 @@ def test_an_unknown_part_is_told_with_those_that_there_are(artefacts: Artefacts,
         ("fp32", ("auto",), "belongs to an FP16 graph, fp32 was asked for"),
         ("fp16", ("auto", "stems"), "auto or patterns"),
         ("fp16", ("stems", ""), "empty pattern"),
+        ("fp16", ("*",), "leaves nothing in float16"),
     ],
 )
 def test_what_does_not_go_together_is_a_usage_error(
