@@ -184,9 +184,7 @@ class _Halves:
             self.written[alias] = name
             array: NDArray[Any] = numpy_helper.to_array(self.stored[name])
             if array.size and np.abs(array).max() > LARGEST_HALF:
-                raise ParityError(
-                    f"{name} holds {np.abs(array).max():.3g}, which float16 cannot (65504 at most)"
-                )
+                raise ParityError(f"{name} holds {np.abs(array).max():.3g}, which float16 cannot (65504 at most)")
             self.graph.initializer.append(numpy_helper.from_array(array.astype(np.float16), alias))
         return alias
 
