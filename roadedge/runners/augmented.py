@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from roadedge.errors import NonFiniteError
-from roadedge.preprocess import Feeds, fit, resample
+from roadedge.errors import DataError, NonFiniteError
+from roadedge.preprocess import LARGEST_GRID_PX, Feeds, fit, resample
 from roadedge.runners.augmentation import Augmentation, symmetries, turned, turned_back
 from roadedge.runners.base import Runner, check_feeds
 from roadedge.runners.windows import Axis, Stitching, lay_along
@@ -58,9 +58,12 @@ class AugmentedRunner:
 
         Raises:
             SpecMismatchError: the feeds are not those of `spec`; or an engine that gives no logits, which are averaged.
+            DataError: at the largest scale an image would grow beyond LARGEST_GRID_PX.
             NonFiniteError: the network said NaN or infinity.
         """
         images = check_feeds(feeds, self.spec)
+        height, width = feeds[self.spec.inputs[0]].shape[1:3]
+        check_growth((height, width), max(self.how.scales))
         began = time.perf_counter_ns()
         self.last_ms = {}
         parts = [self._image({name: feeds[name][i] for name in self.spec.inputs}, logits) for i in range(images)]
@@ -201,6 +204,16 @@ def augmented(runner: Runner, how: Augmentation | None) -> Runner:
 def levels(logits: NDArray[np.float32]) -> NDArray[np.uint8]:
     """Logits → probability as uint8, rounded as deployed graphs do."""
     return (255 / (1 + np.exp(-np.clip(logits, -30, 30))) + 0.5).astype(np.uint8)
+
+
+def check_growth(size: tuple[int, int], scale: float) -> None:
+    """Raise DataError where an image of `size` (H, W) would be larger at `scale` than any that is taken."""
+    height, width = round(size[0] * scale), round(size[1] * scale)
+    if scale > 1 and height * width > LARGEST_GRID_PX:
+        raise DataError(
+            f"an image of {size[0]} x {size[1]} pixels would grow to {height} x {width} by --scales {scale:g}; "
+            "take smaller scales, or cut the image up"
+        )
 
 
 def _scaled(plane: NDArray[np.uint8], scale: float) -> NDArray[np.uint8]:

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from roadedge.errors import NonFiniteError, SpecMismatchError, UnknownNameError, UsageError
+from roadedge.errors import DataError, NonFiniteError, SpecMismatchError, UnknownNameError, UsageError
 from roadedge.export import export_model
 from roadedge.postprocess import postprocess
 from roadedge.preprocess import Feeds, preprocess
@@ -19,6 +19,7 @@ from roadedge.runners import Augmentation, open_runner
 from roadedge.runners.augmentation import cost_line, parse_augmentation, symmetries, turned, turned_back
 from roadedge.runners.augmented import AugmentedRunner, augmented
 from roadedge.runners.base import CheckedRunner, Requested
+from roadedge.runners.windows import Stitching, lay_along
 from roadedge.sample import Sample
 from roadedge.spec import ModelSpec
 from tests.export.artefacts import SIZE, Artefacts, noise, samples
@@ -59,6 +60,13 @@ class Leaning(Box):
 
     def say(self, plane: NDArray[np.uint8]) -> NDArray[np.float64]:
         return np.pad(plane, ((3, 0), (3, 0)))[:-3, :-3].astype(np.float64) * 49
+
+
+class Same(Box):
+    """Says what it sees."""
+
+    def say(self, plane: NDArray[np.uint8]) -> NDArray[np.float64]:
+        return plane.astype(np.float64) * 49
 
 
 def picture(height: int = 96, width: int = 136, seed: int = 0) -> Feeds:
@@ -142,6 +150,31 @@ class TestWindows:
         assert np.allclose(got[:16, :16], whole[:16, :16], atol=1e-5)
         assert np.abs(got - whole).max() < np.abs(whole).max() / 2
 
+    @pytest.mark.parametrize("merge", ["crop", "blend"])
+    @pytest.mark.parametrize(("window", "margin"), [(32, 0), (32, 7), (64, 31), (24, 8)])
+    def test_what_windows_say_is_weighted_as_by_hand(self, merge: str, window: int, margin: int) -> None:
+        rng = np.random.default_rng(margin)
+        rows, columns = lay_along(90, window, margin, 8, False), lay_along(133, window, margin, 8, True)
+        stitching, values, weights = Stitching(rows, columns, merge), np.zeros((96, 136)), np.zeros((96, 136))
+        depth = np.minimum(np.arange(1, window + 1), np.arange(window, 0, -1))
+        fading = np.minimum(depth / (2 * margin + 1), 1)
+        for i, y in enumerate(rows.starts):
+            for j, x in enumerate(columns.starts):
+                said = rng.normal(size=(window, window)).astype(np.float32)
+                stitching.put(i, j, said)
+                weight = np.outer(fading, fading)
+                if merge == "crop":  # from one window, at least a margin inside it but for the rim of the image
+                    (top, bottom), (left, right) = rows.owned(i), columns.owned(j)
+                    weight = np.zeros((window, window))
+                    weight[top - y : bottom - y, left - x : right - x] = 1
+                    assert all(first == 0 or first - start >= margin for first, start in ((top, y), (left, x)))
+                    assert bottom == 96 or y + window - bottom >= margin
+                    assert right == 136 or x + window - right >= margin
+                values[y : y + window, x : x + window] += weight * said
+                weights[y : y + window, x : x + window] += weight
+        assert merge == "blend" or (weights == 1).all()
+        assert np.allclose(stitching.whole(), values / weights, atol=1e-4)
+
     def test_the_papers_windows_lie_where_the_paper_lays_them(self) -> None:
         runner = Box(ModelSpec("box", ("image",), stride=1))
         wrapped = AugmentedRunner(runner, Augmentation(window=(512, 512), margin=72))
@@ -179,6 +212,18 @@ class TestScales:
         flat = {"image": np.full((1, 64, 64, 3), 200, np.uint8)}
         got = asked(Box(), flat, scales=(0.75, 1.0, 1.5), tta=8, average="probability")["probability"]
         assert (inside(got, 8) == 200).all()
+
+    @pytest.mark.parametrize("scale", [0.5, 0.75, 1.25, 2.0])
+    def test_they_move_nothing_by_a_part_of_a_pixel(self, scale: float) -> None:
+        y, x = np.mgrid[0:96, 0:160]
+        smooth = (127 + 100 * np.sin(x / 23) * np.cos(y / 17)).astype(np.uint8)
+        feeds = {"image": np.repeat(smooth[None, ..., None], 3, 3)}
+        got = asked(Same(), feeds, scales=(scale,), tta=8, average="probability")["probability"][0]
+        apart = got.astype(float) - smooth
+        for axis in (0, 1):
+            slope = np.gradient(smooth.astype(float), axis=axis)
+            assert abs((apart * slope).sum() / (slope**2).sum()) < 0.01  # pixels
+        assert np.abs(apart).max() <= 3
 
     def test_both_inputs_are_scaled_and_turned_alike(self, artefacts: Artefacts) -> None:
         how = Augmentation(8, (0.5, 1.0))
@@ -290,6 +335,10 @@ class TestComplaints:
     def test_nan_is_no_probability(self) -> None:
         with pytest.raises(NonFiniteError):
             asked(Box(bias=float("nan")), picture(), tta=2)
+
+    def test_a_scale_that_makes_an_image_larger_than_any_is_refused_before_it_is_made(self) -> None:
+        with pytest.raises(DataError, match="4096 x 4096 pixels would grow to 32768 x 32768 by --scales 8"):
+            asked(Box(), {"image": np.broadcast_to(np.uint8(0), (1, 4096, 4096, 3))}, scales=(0.5, 8.0))
 
     def test_feeds_off_the_stride_are_refused(self) -> None:
         with pytest.raises(SpecMismatchError, match="multiples of 8"):
