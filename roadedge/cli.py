@@ -447,7 +447,7 @@ def export(
     from roadedge.evaluation.gate_report import print_gate
     from roadedge.export import asked_precision, export_model, parse_dynamic, parse_size
     from roadedge.export.building import check_format, deliver, settled
-    from roadedge.export.checked import exported_document, float_checkpoint, gate_export
+    from roadedge.export.checked import check_gate, exported_document, gate_export
     from roadedge.export.engine_report import delivery_lines
     from roadedge.export.report import export_lines
     from roadedge.export.targets import read_target
@@ -458,7 +458,7 @@ def export(
     check_format(form, device, triton)
     asked, side = settled(device, asked_precision(precision, fp16, int8), size, path)
     if gate:
-        float_checkpoint(path)  # told before the work, not after it
+        check_gate(path, data)  # told before the work, not after it
     say(f"exporting {path}")
     result = export_model(
         path, output, asked, parse_size(side), batch,

@@ -137,9 +137,13 @@ def set_of(root: str | Path, spec: ModelSpec) -> CalibrationSet:
     """The set that a user names: a folder, or `city`.
 
     Raises:
-        DataError: there is no such folder, or it lacks the raster that a LiDAR network needs.
+        DataError: there is no such folder, or it or the city lacks the raster that a LiDAR network needs.
     """
     if str(root) == CITY:
+        if spec.second == "lidar":
+            raise DataError(
+                f"the built-in city has no LiDAR to calibrate {spec.name} on; give a data set that has it with --data"
+            )
         return CalibrationSet(CITY, str(spec.gsd_m or CITY_GSD_M), kind=CITY)
     path = Path(root).expanduser().resolve()
     if not path.is_dir():

@@ -122,7 +122,7 @@ def _city(text: str, spec: ModelSpec, settings: EvalSettings) -> Source:
     if "lidar" in settings.fed(spec):  # its points would be drawn into that input
         raise UsageError(
             f"the built-in city has trajectories and no LiDAR, which {spec.name} takes; give a folder data set that "
-            "has it, or --inputs image"
+            "has it"
         )
     seed = int(number) if colon else CITY_SEED
     city = City(seed, spec.gsd_m or CITY_GSD_M)

@@ -59,6 +59,19 @@ def gate_export(
     return found
 
 
+def check_gate(checkpoint: Path, data: str | Path | None) -> None:
+    """Before an export: can its result be judged?
+
+    Raises:
+        UsageError: the float checkpoint of a quantized one is not there, or LiDAR is to be judged without samples.
+        ModelFileError: its sidecar is broken.
+    """
+    float_checkpoint(checkpoint)
+    found = read_sidecar(checkpoint, check_digest=False)
+    if found is not None:
+        _judged_on(data, found[0])
+
+
 def float_checkpoint(checkpoint: Path) -> Path:
     """The float checkpoint that a quantized one came from: of its name without `.int8`, or what its run started from.
 
@@ -78,6 +91,16 @@ def float_checkpoint(checkpoint: Path) -> Path:
     )
 
 
+def _judged_on(data: str | Path | None, spec: ModelSpec) -> str | Path:
+    root = "city" if data is None or _unlabelled(Path(data)) else data
+    if root == "city" and spec.second == "lidar":
+        raise UsageError(
+            f"{spec.name} takes LiDAR, which the built-in city has not, so it cannot be judged there; give labelled "
+            "samples with --data, or --no-gate"
+        )
+    return root
+
+
 def labelled(data: str | Path | None, spec: ModelSpec) -> tuple[str | Path, EvalSettings]:
     """Labelled samples to judge on: the validation split of `data`, else all of it, else a few windows of the city.
 
@@ -86,7 +109,7 @@ def labelled(data: str | Path | None, spec: ModelSpec) -> tuple[str | Path, Eval
     from roadedge.evaluation.settings import EvalSettings
     from roadedge.evaluation.sources import open_sources
 
-    root = "city" if data is None or _unlabelled(Path(data)) else data
+    root = _judged_on(data, spec)
     settings = EvalSettings(split="val", windows=WINDOWS)
     try:
         open_sources([root], spec, settings)

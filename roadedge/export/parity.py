@@ -146,6 +146,8 @@ class Parity:
 def parity_samples(spec: ModelSpec, data: str | Path | None = None, count: int = SAMPLES) -> ParitySamples:
     """Samples to compare on: of a data set, of a plain folder of images, or, without `data`, of the built-in city.
 
+    The city has no LiDAR: a network of it is shown the brightness of the image there, and nothing is scored.
+
     Raises:
         DataError: the folder cannot be read.
         UsageError: `count` is below one.
@@ -158,10 +160,22 @@ def parity_samples(spec: ModelSpec, data: str | Path | None = None, count: int =
     root = None if data is None else Path(data)
     if root is not None and root.is_dir() and not (root / "image").is_dir() and not (root / "split.csv").exists():
         return _plain_images(root, count)
+    if data is None and spec.second == "lidar":
+        return _brightness_for_lidar(spec, count)
     source = open_sources([data or "city"], spec, EvalSettings(split="all", windows=count))[0]
     picked = [source.readers[i]() for i in spread(len(source.readers), count)]
     label = SEMI_SYNTHETIC if source.data == SEMI_SYNTHETIC else ""
     return ParitySamples(source.name, label, tuple((one.sample, one.mask) for one in picked))
+
+
+def _brightness_for_lidar(spec: ModelSpec, count: int) -> ParitySamples:
+    found = parity_samples(dataclasses.replace(spec, inputs=("image",), lidar=None), None, count)
+    shown = [
+        Sample(image, image.max(axis=2), gsd_m=sample.gsd_m, id=sample.id)
+        for sample, _ in found.pairs
+        if (image := sample.image) is not None
+    ]
+    return ParitySamples("city, brightness for LiDAR", "", tuple((sample, None) for sample in shown))
 
 
 def blanks(size: tuple[int, int]) -> ParitySamples:

@@ -54,6 +54,11 @@ def test_only_the_train_split_is_drawn(data: Path) -> None:
     assert sorted(e.id for e in drawn.entries) == [f"tile{i:02d}" for i in range(12)]
 
 
+def test_the_city_calibrates_no_network_of_lidar() -> None:
+    with pytest.raises(DataError, match="the built-in city has no LiDAR"):
+        draw_list([], ModelSpec("net", inputs=("image", "lidar"), gsd_m=0.5))
+
+
 def test_a_set_without_a_train_split_is_refused(tmp_path: Path) -> None:
     data = write_set(tmp_path / "test", train=0)
     with pytest.raises(DataError, match=r"no samples of the split 'train'; it has \['val'\]"):

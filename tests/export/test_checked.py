@@ -191,6 +191,8 @@ def test_what_is_judged_on(place: Path) -> None:
     assert labelled("plain", spec)[0] == "city"
     root, settings = labelled("data", spec)
     assert (root, settings.split) == ("data", "val")
+    with pytest.raises(UsageError, match="takes LiDAR, which the built-in city has not"):
+        labelled(None, ModelSpec("x", inputs=("image", "lidar")))
     table = place / "data" / "split.csv"
     table.write_text(table.read_text().replace(",val,", ",train,"))
     assert labelled("data", spec)[1].split == "all"

@@ -203,3 +203,13 @@ def test_samples_are_spread_from_first_to_last(length: int, count: int) -> None:
     assert len(picked) == min(length, count)
     assert picked[0] == 0
     assert count == 1 or picked[-1] == length - 1
+
+
+def test_a_network_of_lidar_is_compared_on_brightness_where_only_the_city_is_at_hand() -> None:
+    found = parity_samples(ModelSpec("x", inputs=("image", "lidar")), count=2)
+    assert (found.origin, found.label) == ("city, brightness for LiDAR", "")
+    for sample, truth in found.pairs:
+        assert sample.image is not None
+        assert sample.second is not None
+        assert np.array_equal(sample.second, sample.image.max(axis=2))
+        assert truth is None
