@@ -14,7 +14,7 @@ from torch import nn
 from roadedge.export.graph import write_graph
 from roadedge.models import create_model
 from roadedge.models.blocks import ResidualBlock
-from roadedge.models.catalogue import cost, gmac
+from roadedge.models.catalogue import CATALOGUE
 from roadedge.models.hourglass import BranchedHourglass, GlobalAwareBlock, Hourglass, JointConnectivity
 from roadedge.spec import ModelSpec
 from tests.models.networks import disturb_norms, follow_norms, random_feeds
@@ -33,23 +33,16 @@ def parameters(*modules: nn.Module) -> int:
     return sum(p.numel() for module in modules for p in module.parameters())
 
 
-class TestNumbers:
-    def test_parameters_and_multiply_adds_with_all_heads(self) -> None:
-        with torch.device("meta"):
-            network = of_an_image()
-        assert parameters(network) == 14_973_013
-        assert gmac(network) == pytest.approx(64.77, rel=0.001)
+def test_parts_have_their_shares_of_the_parameters() -> None:
+    with torch.device("meta"):
+        assert parameters(GlobalAwareBlock(128, 128)) == 297_472
+        assert parameters(Hourglass(3)) * 2 == 12_493_824
 
-    def test_the_deployed_network_is_spared_the_heads_of_teaching(self) -> None:
-        with torch.device("meta"):
-            counted = cost(of_an_image())
-        assert counted.parameters == 14_973_013
-        assert counted.gmac < 62.5
 
-    def test_parts(self) -> None:
-        with torch.device("meta"):
-            assert parameters(GlobalAwareBlock(128, 128)) == 297_472
-            assert parameters(Hourglass(3)) * 2 == 12_493_824
+def test_the_deployed_networks_are_spared_the_heads_of_teaching() -> None:
+    # what the list says is counted afresh by the tests of the catalogue
+    costs = [CATALOGUE[name].cost for name in NAMES]
+    assert [cost.gmac < 0.97 * cost.network_gmac for cost in costs] == [True] * 3
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -67,7 +60,7 @@ def test_outputs_have_their_names_and_scales(name: str) -> None:
     }
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", [name for name in NAMES if name != BRANCHED])  # whose graph is compared below
 def test_the_deployed_network_says_the_same_of_the_road(name: str) -> None:
     network = of_an_image(name)
     disturb_norms(network)
