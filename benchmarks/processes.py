@@ -21,8 +21,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from roadedge.atomic import write_json, write_text
-from roadedge.environment import environment
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+from roadedge.atomic import write_json, write_text  # noqa: E402
+from roadedge.environment import environment  # noqa: E402
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +53,8 @@ def main() -> None:
     parser.add_argument("--work", type=Path, help=argparse.SUPPRESS)  # a process of a training
     parser.add_argument("--threads", type=int, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
+    if arguments.steps < arguments.skip + 3 or arguments.rounds < 1:
+        parser.error("--steps must be at least three more than --skip, and --rounds one")
     if arguments.work:
         one_training(arguments)
         return
@@ -59,12 +64,12 @@ def main() -> None:
             seconds = measured(arguments, setting)
             times[setting] += seconds
             print(f"round {round_ + 1}: {setting}: {1e3 * statistics.median(seconds):.0f} ms a step", file=sys.stderr)
-    rows = [row(arguments, setting, times[setting]) for setting in SETTINGS]
-    text = table(arguments, rows)
+        rows = [row(arguments, setting, times[setting]) for setting in SETTINGS]
+        text = table(arguments, rows)
+        if arguments.output:  # after each round: what was measured is kept whatever comes
+            write_json(arguments.output.with_suffix(".json"), {"environment": environment(), "rows": rows})
+            write_text(arguments.output.with_suffix(".md"), text)
     print(text)
-    if arguments.output:
-        write_json(arguments.output.with_suffix(".json"), {"environment": environment(), "rows": rows})
-        write_text(arguments.output.with_suffix(".md"), text)
 
 
 def measured(arguments: argparse.Namespace, setting: Setting) -> list[float]:
@@ -77,7 +82,9 @@ def measured(arguments: argparse.Namespace, setting: Setting) -> list[float]:
     with tempfile.TemporaryDirectory() as work:
         command = [*python, __file__, *options, "--work", work, "--threads", str(setting.threads)]
         environ = {**os.environ, "OMP_NUM_THREADS": str(setting.threads)}
-        subprocess.run(command, check=True, env=environ, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+        ended = subprocess.run(command, env=environ, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+        if ended.returncode:
+            raise SystemExit(f"{setting} ended with {ended.returncode}:\n{ended.stderr}")
         found: list[float] = json.loads((Path(work) / "seconds.json").read_text())
     return found
 

@@ -105,6 +105,8 @@ def _train(
     group.check_same(given(recipe, pools, validation, precision, resume, group))
     run = group.agreed(lambda: new_run(recipe, folders, pools, output, init, resume, group.device))
     start_run(run, folders, output, None if recipe.qat.on else init, resume, report, group)
+    if run.teacher is not None:  # each process read it for itself, maybe from another machine's copy
+        group.equalise(run.teacher)
     for line in greeting(run, pools, validation, precision, group):
         report(line)
     # What is quantized has its logits alone.

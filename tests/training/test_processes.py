@@ -112,13 +112,23 @@ def test_both_processes_have_the_same_weights_to_the_bit(pair: Pair, trial: str)
 def test_two_processes_reach_what_one_does_with_the_whole_batch(pair: Pair, recipe: Recipe, tmp_path: Path) -> None:
     found, expected = pair.weights(recipe.name), alone(pair, recipe, tmp_path)
     assert apart(found, expected) < 1e-4
-    if recipe is not EQUAL:  # the tolerance is narrow enough to tell them apart
-        assert apart(found, pair.weights("equal")) > 1e-2
+    if recipe is PARTS:  # the tolerance is narrow enough to tell them apart after the same two steps
+        assert load_network(pair.work / "equal" / "best.pt")[1]["steps"] == PARTS.steps
+        assert apart(found, pair.weights("equal", "best.pt")) > 1e-2
 
 
 def test_fine_tuning_by_two_processes_reaches_what_one_does(pair: Pair, tmp_path: Path) -> None:
     start = pair.work / "equal" / "last.pt"
     assert apart(pair.weights("tuned"), alone(pair, TUNED, tmp_path, init=start)) < 1e-2
+
+
+def test_both_processes_cut_the_rate_and_end_after_the_same_evaluation(pair: Pair) -> None:
+    assert len(pair.both("early", "digests")) == 3
+    lines = pair.said[0]["early"]["lines"]
+    assert sum("one evaluation brought no better G_IoU: the rate goes on at 0.005" in line for line in lines) == 1
+    assert "ended after step 3 of 9" in lines[-1]
+    state = read_archive(pair.work / "early" / "state.pt")
+    assert (state["step"], state["plateau"]["cuts"]) == (3, 2)
 
 
 def test_losses_and_norms_of_two_halves_are_those_of_the_whole(pair: Pair) -> None:
