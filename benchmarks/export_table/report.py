@@ -139,7 +139,7 @@ def _exported(row: dict[str, Any], precision: str, notes: _Notes) -> str:
     if facts is None:  # plain FP16 went, on another day
         return f"{own}; again {_difference(kept, notes)}"
     parts, *work = float32_lines(facts)
-    named = notes.mark(f"{row['network']}, {TITLES[precision]}: {parts};{''.join(work)}").removeprefix("no ")
+    named = notes.mark(f"{row['network']}, {TITLES[precision]}: {parts}; {''.join(work).strip()}").removeprefix("no ")
     return f"{own}; {mixed_name('', len(facts['parts'])).strip()} {named} {_difference(kept, notes)}"
 
 

@@ -127,14 +127,15 @@ class Parity:
 
     def check(self, tolerance: Tolerance) -> None:
         """Raise ParityError where the artefact differs more than `tolerance` allows."""
-        allowed = tolerance.relative * max(1.0, self.max_logit)
+        share, of, what = tolerance.relative, max(1.0, self.max_logit), "the largest one"
         if self.untrained and self.origin != BLANK:  # where nothing is seen, logits hardly lie apart
             share = tolerance.relative if tolerance.untrained is None else tolerance.untrained
-            allowed = share * self.spread
+            of, what = self.spread, "how far those of untrained weights lie apart"
+        allowed = share * of
         if not self.max_logit_difference <= allowed:
             raise ParityError(
                 f"{self.candidate} differs from {self.reference} by {self.max_logit_difference:.3g} in the logits, "
-                f"{allowed:.3g} is allowed; nothing was written"
+                f"{allowed:.3g} is allowed, {share:.3g} of {what}; nothing was written"
             )
         if self.agreement < tolerance.agreement and not self.untrained:
             raise ParityError(

@@ -210,7 +210,7 @@ def float32_lines(facts: Mapping[str, Any]) -> list[str]:
     else:
         share = facts["multiply_adds"] / facts["multiply_adds_of"]
         work = f"{facts['multiply_adds'] / 1e6:.1f} M multiply-adds ({share:.1%} of those in float)"
-    how = f"; found in {facts['trials']} trials" if facts["trials"] else ""
+    how = f"; found in {facts['trials']} trial{'s' * (facts['trials'] != 1)}" if facts["trials"] else ""
     nodes = f"{facts['nodes']} node{'s' * (facts['nodes'] != 1)}"
     size = f"{facts['weight_bytes'] / 2**20:.2f} MiB of weights"
     return [f"{len(parts)} part{'s' * (len(parts) != 1)} float32: {names}", f"  {nodes}, {work}, {size}{how}"]

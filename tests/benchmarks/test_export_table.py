@@ -117,7 +117,7 @@ class TestScript:
             text = self.run(tmp_path, "--only", "roadedge-n,segnext-t", "--resume")
         assert cells == ["roadedge-n", "segnext-t", "roadedge-n kept"]
         assert "| no [1]; with 2 parts float32 [2] 4.0e-03 (8.0e-04) |" in text
-        assert "- [2] roadedge-n, FP16: 2 parts float32: stem, fuse;  7 nodes, 3.0 M multiply-adds (25.0%" in text
+        assert "- [2] roadedge-n, FP16: 2 parts float32: stem, fuse; 7 nodes, 3.0 M multiply-adds (25.0%" in text
         assert "| fp32, int8, int8-fp16, fp16 with parts float32 |" in text
         assert "with 2 parts" not in self.run(tmp_path, "--only", "roadedge-n")  # made anew, and not refused
         assert cells[-1] == "roadedge-n"
