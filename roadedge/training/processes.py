@@ -216,7 +216,7 @@ def _opened(device: torch.device, count: int) -> Processes:
     try:
         dist.init_process_group(kind, timeout=CONNECTING, device_id=own)
         control = dist.new_group(backend="gloo", timeout=TIMEOUT)
-    except RuntimeError as error:  # of torch.distributed, gloo or NCCL; a port that is taken, a host that is not there
+    except (RuntimeError, ValueError) as error:  # a port that is taken or none, a host that is not there
         rank, host, port = (os.environ[name] for name in ("RANK", "MASTER_ADDR", "MASTER_PORT"))
         raise EnvironmentFault(
             f"process {rank} of {count} found no way to the others by {host}:{port} ({first_line(error)}); is that "
