@@ -249,6 +249,8 @@ def _checked(kind: type[Any], values: dict[str, Any], where: str) -> Any:
         if isinstance(want, float) and type(given) is int:
             given = float(given)
         if type(given) is not type(want):
+            if dataclasses.is_dataclass(want):
+                raise RecipeError(f"{where} has {key} = {value!r}; expected a table, [{key}] and its keys below it")
             raise RecipeError(f"{where} has {key} = {value!r}; expected {type(want).__name__} such as {want!r}")
         plain[key] = given
     return kind(**plain)

@@ -40,6 +40,7 @@ def test_an_unknown_key_of_a_table_is_named() -> None:
         ("precision", "fp16", "auto, bf16 or fp32"),
         ("lr", 0.0, "positive"),
         ("batch", "8", "expected int"),
+        ("plateau", 3, r"expected a table, \[plateau\] and its keys"),
     ],
 )
 def test_a_wrong_value_is_refused(key: str, value: object, text: str) -> None:
