@@ -10,7 +10,7 @@ import pytest
 from roadedge import cli
 from roadedge.data import crops
 from roadedge.data.crops import CropOptions, corners, write_crops
-from roadedge.data.folder import FolderDataset
+from roadedge.data.folder import Entry, FolderDataset, LabelledSample, read_entry
 from roadedge.errors import DataError, UsageError
 from roadedge.imagery import read_image
 from tests.data.trees import HEAT, IMAGE, MASK, TREES, write_tiff
@@ -88,13 +88,12 @@ def test_a_run_that_was_stopped_goes_on_and_is_no_data_set_before(
     root, out, cut = TREES["deepglobe"](tmp_path / "d"), tmp_path / "out", CropOptions(24, 0)
     done: list[str] = []
 
-    def stopping(item: object) -> object:
+    def stopping(item: Entry) -> LabelledSample:
         done.append("")
         if len(done) > 5:
             raise KeyboardInterrupt
-        return read(item)
+        return read_entry(item)
 
-    read = crops.read_entry
     with monkeypatch.context() as patch:
         patch.setattr(crops, "read_entry", stopping)
         patch.setattr("os.cpu_count", lambda: 1)
