@@ -945,6 +945,9 @@ def main(arguments: list[str] | None = None) -> int:
         say(f"error: {error}")
         return error.exit_code
     except Exception as error:
+        if isinstance(error, SystemError) and isinstance(error.__cause__, KeyboardInterrupt):
+            say("interrupted")  # within a function that C called, where Python names it otherwise
+            return 130
         if verbose:
             raise
         say(f"error: unexpected {type(error).__name__}: {error}; run again with -v for the traceback")

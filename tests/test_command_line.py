@@ -58,6 +58,19 @@ def test_ctrl_c_within_a_command_is_said(
     assert capsys.readouterr().err.splitlines() == [line]
 
 
+def test_ctrl_c_that_python_names_otherwise_is_said(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Within a Python function that C called, as in converting a path, it comes out as the cause of a SystemError."""
+
+    def listed(count: bool) -> None:
+        raise SystemError("returned a result with an exception set") from KeyboardInterrupt()
+
+    monkeypatch.setattr("roadedge.models.catalogue.listed", listed)
+    assert main(["models", "-v"]) == 130
+    assert capsys.readouterr().err.splitlines() == ["interrupted"]
+
+
 def test_verbose_shows_the_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*_: object, **__: object) -> None:
         raise ZeroDivisionError("a slip of ours")

@@ -39,6 +39,7 @@ CODES = {  # of the command line's surface
     "RecipeError": 8,
     "PartialFailureError": 8,
     "ExportError": 1,
+    "ParityError": 1,
     "OutputError": 9,
     "NonFiniteError": 10,
 }
