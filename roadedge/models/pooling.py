@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import warnings
+from collections.abc import Iterator
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -34,14 +37,22 @@ class AdaptivePool(Whole):
 
 def bins(length: int, side: int) -> Tensor:
     """(side, length): row i averages the pixels from floor(i length / side) up to ceil((i + 1) length / side)."""
-    matrix = torch.zeros(side, length, device="cpu")
+    matrix = np.zeros((side, length), np.float32)  # traced, a constant; filled by torch, a chain of nodes
     for i in range(side):
         start, stop = i * length // side, -(-(i + 1) * length // side)
         matrix[i, start:stop] = 1 / (stop - start)
-    return matrix
+    with _constants():
+        return torch.from_numpy(matrix)
 
 
 def _size(x: Tensor) -> tuple[int, int]:
-    with warnings.catch_warnings():  # traced, it becomes a constant, which is what we want
-        warnings.simplefilter("ignore", torch.jit.TracerWarning)  # type: ignore[attr-defined]
+    with _constants():
         return int(x.shape[-2]), int(x.shape[-1])
+
+
+@contextlib.contextmanager
+def _constants() -> Iterator[None]:
+    """What is made in here becomes a constant when it is traced, as it shall; torch warns of that."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", torch.jit.TracerWarning)  # type: ignore[attr-defined]
+        yield
