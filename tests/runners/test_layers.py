@@ -55,11 +55,10 @@ def test_each_back_end_names_its_convolutions_and_adds_up(artefacts: Artefacts, 
     path = artefacts.checkpoint if backend == "torch" else artefacts.fp32
     with open_runner(path, backend, threads=1) as runner:
         before = runner.infer(noise())["probability"]
-        tries = [layer_times(runner, noise(), 5) for _ in range(3)]  # another program may take the core in one of them
-        found = min(tries, key=lambda one: one.sum_ms / one.whole_ms)
+        found = layer_times(runner, noise(), 25)  # medians that another program on the core does not move
         assert (runner.infer(noise())["probability"] == before).all()
     assert sum(one.kind.startswith(kinds) for one in found.layers) > 10
-    assert found.runs == 5
+    assert found.runs == 25
     assert found.sum_ms <= found.whole_ms * 1.2
     assert found.sum_ms > 0.2 * found.whole_ms
     assert [one.ms for one in found.layers] == sorted((one.ms for one in found.layers), reverse=True)
